@@ -1,0 +1,185 @@
+"""Identifiers and results: the nouns every layer shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any, Final, Literal, NewType, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SessionId = NewType("SessionId", str)
+#: 40 lower-case hex digits of a commit.
+CommitId = NewType("CommitId", str)
+#: Blob id (40 hex digits) of one session's bytes: two equal revisions are two equal sessions.
+Revision = NewType("Revision", str)
+#: A moment or a commit-ish (id, abbreviation, branch, tag) to read the store at.
+At: TypeAlias = str | datetime
+#: What an acknowledged save survives: power loss, or only the death of the process.
+Durability: TypeAlias = Literal["full", "process"]
+
+
+class Expect(Enum):
+    """What a write expects to find, when it does not name a revision."""
+
+    #: Whatever is there.
+    ANY = "any"
+    #: Nothing.
+    ABSENT = "absent"
+
+
+Expected: TypeAlias = Revision | Expect
+
+
+class Missing(Enum):
+    """The type of `MISSING`."""
+
+    MISSING = "missing"
+
+
+#: Stands in a `Conflict` for a value that is not there (None is a value like any other).
+MISSING: Final = Missing.MISSING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Author:
+    """Who a commit is by."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """Where time and chance come from, for everything below the face of the package."""
+
+    #: Seconds since 1970, as `time.time`.
+    clock: Callable[[], float]
+    #: Seconds that never go back, as `time.monotonic`.
+    monotonic: Callable[[], float]
+    #: Waits for some seconds, as `time.sleep`.
+    sleep: Callable[[float], None]
+    #: A name that nobody else has: hex digits.
+    token: Callable[[], str]
+    #: A number in [0, 1), for jitter.
+    chance: Callable[[], float]
+
+
+class Outcome(StrEnum):
+    """What a write did."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """One part of one session that two writers changed differently.
+
+    `where` is a path such as ``project_context.name`` or ``history.turns[t7].content``. The three
+    values are plain data, or `MISSING`.
+    """
+
+    session_id: SessionId
+    where: str
+    base: Any
+    ours: Any
+    theirs: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """Result of a save or a delete.
+
+    `commit` is None when nothing had to be committed (`Outcome.UNCHANGED`); `revision` is None
+    after a delete. `merged` says that the stored session had moved on since this one was loaded
+    and that both were merged; `conflicts` then lists the fields in which the saved value won.
+    `adopted` is the commit of a hand edit that was found in the working tree and kept first.
+    """
+
+    session_id: SessionId
+    outcome: Outcome
+    revision: Revision | None
+    commit: CommitId | None
+    merged: bool = False
+    conflicts: tuple[Conflict, ...] = ()
+    adopted: CommitId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One commit in the history of a session or of the store.
+
+    `session_id`, `operation` and `actor` are what the commit's trailers say: None in a commit that
+    gitstore did not make. `revision` is the session after it; None if it was deleted, and in the
+    history of the whole store.
+    """
+
+    commit: CommitId
+    session_id: SessionId | None
+    revision: Revision | None
+    operation: str | None
+    author: Author
+    actor: str | None
+    time: datetime
+    subject: str
+
+
+class SyncMode(StrEnum):
+    """How the store stands with its remote."""
+
+    #: No remote is configured.
+    OFFLINE = "Offline"
+    ONLINE = "Online"
+    SYNCING = "Syncing"
+    #: The last contact failed.
+    ERROR = "Error"
+
+
+class SyncState(StrEnum):
+    """How one session stands with the remote."""
+
+    #: The remote never had it, or there is no remote.
+    LOCAL_ONLY = "LocalOnly"
+    SYNCED = "Synced"
+    LOCAL_AHEAD = "LocalAhead"
+    REMOTE_AHEAD = "RemoteAhead"
+    CONFLICT = "Conflict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncStatus:
+    """The local branch compared with its remote-tracking branch.
+
+    `ahead` and `behind` count commits; `pending_uploads` and `pending_downloads` count sessions;
+    `conflicts` names the sessions whose two sides cannot be merged without a decision.
+    """
+
+    mode: SyncMode
+    last_sync: datetime | None = None
+    pending_uploads: int = 0
+    pending_downloads: int = 0
+    conflicts: tuple[SessionId, ...] = ()
+    ahead: int = 0
+    behind: int = 0
+    local: CommitId | None = None
+    remote: CommitId | None = None
+
+    @classmethod
+    def offline(cls, local: CommitId | None = None) -> SyncStatus:
+        """Return the status of a store without a remote."""
+        return cls(mode=SyncMode.OFFLINE, local=local)
+
+    @property
+    def is_fully_synced(self) -> bool:
+        """Whether nothing is left to send, to fetch or to decide."""
+        return (
+            self.mode is SyncMode.ONLINE
+            and not self.pending_uploads
+            and not self.pending_downloads
+            and not self.conflicts
+        )
