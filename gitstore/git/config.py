@@ -1,0 +1,62 @@
+"""The repository's own configuration, read again when somebody changes it."""
+
+from __future__ import annotations
+
+import os
+
+from dulwich.config import ConfigFile
+
+from gitstore.errors import CorruptRepositoryError
+from gitstore.git.files import Signature
+
+#: How git spells yes (git-config(1)); an empty value is no.
+TRUE = frozenset({"true", "yes", "on", "1"})
+
+
+class Config:
+    """One configuration file. Never written: dulwich would drop its comments and inline includes."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._read: tuple[Signature | None, ConfigFile] | None = None
+
+    def get(self, section: str, name: str) -> str | None:
+        """Return a value; a subsection follows a dot, as in ``remote.origin``."""
+        parts = tuple(part.encode() for part in section.split(".", 1))
+        try:
+            return self.file().get(parts, name.encode()).decode(errors="replace")
+        except KeyError:
+            return None
+
+    def items(self, section: str) -> list[tuple[str, str]]:
+        """Return lower-case names and values of a section without subsections."""
+        file = self.file()
+        return [
+            (name.decode(errors="replace").lower(), value.decode(errors="replace"))
+            for key in file.sections()
+            if len(key) == 1 and key[0].lower() == section.encode()
+            for name, value in file.items(key)
+        ]
+
+    def file(self) -> ConfigFile:
+        """Return the file as it is now, in dulwich's form.
+
+        Raises:
+            CorruptRepositoryError: it cannot be understood.
+        """
+        try:
+            signature = Signature.of(os.stat(self._path))
+        except FileNotFoundError:
+            signature = None
+        if self._read is None or self._read[0] != signature:
+            self._read = (signature, self._parse())
+        return self._read[1]
+
+    def _parse(self) -> ConfigFile:
+        try:
+            return ConfigFile.from_path(self._path)
+        except FileNotFoundError:
+            return ConfigFile()
+        except ValueError as error:
+            message = f"it cannot be understood ({error}); repair it with an editor"
+            raise CorruptRepositoryError(message, path=self._path) from error

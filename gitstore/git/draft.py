@@ -1,0 +1,122 @@
+"""Commits in memory: each is the tip's tree with one path changed, never built from the index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitstore.git import trees
+from gitstore.git.objects import Staged
+from gitstore.types import Author, CommitId, Revision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Draft:
+    """A chain of commits on top of a tip."""
+
+    def __init__(
+        self,
+        *,
+        base: CommitId | None,
+        base_time: int,
+        root: str | None,
+        read_tree: Callable[[str], bytes],
+    ) -> None:
+        self.base = base
+        self.tip = base
+        self.staged = Staged()
+        #: What the changed files hold at the end of the chain; None for a removed one.
+        self.files: dict[str, bytes | None] = {}
+        #: Subject of the last commit, for the reflog.
+        self.subject = ""
+        self._time = base_time
+        self._root = root
+        self._read = read_tree
+        self._trees: dict[str, bytes] = {}
+
+    @property
+    def time(self) -> int:
+        """Committer time of the last commit."""
+        return self._time
+
+    def blob_at(self, path: str) -> Revision | None:
+        """Return the id of the file at `path` as of the last commit."""
+        tree = self._root
+        entry: trees.Entry | None = None
+        for part in path.split("/"):
+            if tree is None:
+                return None
+            entry = trees.find(self._tree(tree), part.encode())
+            tree = entry.id if entry is not None and entry.is_folder else None
+        return None if entry is None or entry.is_folder else Revision(entry.id)
+
+    def entries_in(self, folder: str) -> list[trees.Entry]:
+        """Return the entries of a folder as of the last commit."""
+        tree = self._root
+        for part in folder.split("/"):
+            entry = None if tree is None else trees.find(self._tree(tree), part.encode())
+            tree = entry.id if entry is not None and entry.is_folder else None
+        return [] if tree is None else list(trees.entries(self._tree(tree)))
+
+    def commit(
+        self, path: str, data: bytes | None, *, author: Author, time: int, message: str
+    ) -> CommitId:
+        """Add a commit that puts `data` at `path`, or removes what is there when it is None.
+
+        The commit is never older than its parent nor than 1970: git counts on it.
+        """
+        blob = None if data is None else self.staged.add("blob", data)
+        root = self._edit(self._root, path.split("/"), blob)
+        self._root = self._add_tree(b"") if root is None else root
+        self._time = max(self._time, time, 0)
+        who = identity(author, self._time)
+        parent = b"" if self.tip is None else b"parent %s\n" % self.tip.encode()
+        body = b"tree %s\n%sauthor %s\ncommitter %s\n\n%s" % (
+            self._root.encode(), parent, who, who, message.encode(),
+        )  # fmt: skip
+        self.tip = CommitId(self.staged.add("commit", body))
+        self.subject = message.split("\n", 1)[0]
+        self.files[path] = data
+        return self.tip
+
+    def trees(self) -> Iterator[tuple[str, bytes]]:
+        """Return id and data of every tree of the draft."""
+        yield from self._trees.items()
+
+    def _tree(self, name: str) -> bytes:
+        found = self._trees.get(name)
+        return self._read(name) if found is None else found
+
+    def _edit(self, tree: str | None, parts: list[str], blob: str | None) -> str | None:
+        """Return the tree with one path changed, or None if nothing is left in it."""
+        name = parts[0].encode()
+        data = b"" if tree is None else self._tree(tree)
+        if len(parts) == 1:
+            mode, below = trees.FILE, blob
+        else:
+            entry = trees.find(data, name)
+            child = entry.id if entry is not None and entry.is_folder else None
+            mode, below = trees.FOLDER, self._edit(child, parts[1:], blob)
+        if below is None:
+            data = trees.without_entry(data, name)
+        else:
+            data = trees.with_entry(data, mode, name, below)
+        return self._add_tree(data) if data else None
+
+    def _add_tree(self, data: bytes) -> str:
+        name = self.staged.add("tree", data)
+        self._trees[name] = data
+        return name
+
+
+def identity(author: Author, time: int) -> bytes:
+    """Return an author or committer line's value, with what git forbids in names left out."""
+    name = _clean(author.name) or "unknown"
+    return b"%s <%s> %d +0000" % (name.encode(), _clean(author.email).encode(), time)
+
+
+def _clean(text: str) -> str:
+    """Leave out what would end the field (git's own rule, `strbuf_addstr_without_crud`)."""
+    kept = "".join(" " if ord(c) < 32 else c for c in text if c not in "<>")  # noqa: PLR2004 -- control characters
+    return kept.encode(errors="replace").decode().strip(" .,:;\\\"'")

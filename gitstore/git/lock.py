@@ -1,0 +1,189 @@
+"""Locks: one writer at a time, and git's own ``*.lock`` files.
+
+The writer lock (flock on ``.git/gitstore/lock``) keeps gitstore's writers from wasting work; the
+kernel frees it on any death. It is not what keeps the branch right: the ref's own lock and
+comparison are.
+
+A git lock is taken by linking a file of our own to ``X.lock``. If we die, the inode proves that the
+lock is ours, and the next writer removes it; a lock of git's is never removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from gitstore.errors import RepositoryLockedError, UnsupportedRepositoryError
+from gitstore.git.files import discard, write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from gitstore.git.files import Disk
+    from gitstore.types import Runtime
+
+_POLL_SECONDS = 0.004
+_OWN = "own-"
+_TEMPORARY = "tmp-"
+
+#: Writer locks held by this process: a forked child must not keep them alive.
+_held: set[int] = set()
+
+
+def _forget_after_fork() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+class Workshop:
+    """The folder ``.git/gitstore``: the writer lock, our own lock files, and temporary files."""
+
+    def __init__(
+        self, common: str, *, disk: Disk, runtime: Runtime, timeout_seconds: float
+    ) -> None:
+        self.path = os.path.join(common, "gitstore")
+        self._common = common
+        self._disk = disk
+        self._runtime = runtime
+        self._timeout_seconds = timeout_seconds
+
+    def temporary(self) -> str:
+        """Return a new path for a file that `recover` removes if we die."""
+        return os.path.join(self.path, _TEMPORARY + self._runtime.token())
+
+    @contextmanager
+    def writing(self) -> Generator[None]:
+        """Hold the writer lock, after removing what dead writers left.
+
+        Raises:
+            RepositoryLockedError: another process held it for the whole timeout.
+        """
+        self._disk.make_folder(self.path)
+        name = os.path.join(self.path, "lock")
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        _held.add(descriptor)
+        try:
+            self._wait(lambda: _flocked(descriptor), name)
+            self.recover()
+            yield
+        finally:
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+    def recover(self) -> None:
+        """Remove the locks and temporary files of dead writers. Only under the writer lock."""
+        for name in os.listdir(self.path):
+            path = os.path.join(self.path, name)
+            if name.startswith(_OWN):
+                target = os.path.join(self._common, unquote(name[len(_OWN) :].partition("-")[2]))
+                if _same_file(path, target + ".lock"):
+                    discard(target + ".lock")
+                discard(path)
+            elif name.startswith(_TEMPORARY):
+                discard(path)
+
+    def lock(self, target: str) -> GitLock:
+        """Take git's lock on `target`, a path below the git directory.
+
+        Raises:
+            RepositoryLockedError: somebody else held it for the whole timeout.
+            UnsupportedRepositoryError: the file system has no hard links.
+        """
+        relative = quote(os.path.relpath(target, self._common), safe="")
+        own = os.path.join(self.path, f"{_OWN}{self._runtime.token()}-{relative}")
+        descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        lock = GitLock(target, own, descriptor, self._disk)
+        try:
+            self._wait(lambda: self._linked(own, target + ".lock"), target + ".lock")
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    def _linked(self, own: str, lock: str) -> bool:
+        try:
+            os.link(own, lock)
+        except FileExistsError:
+            return False
+        except PermissionError as error:
+            if os.access(os.path.dirname(lock), os.W_OK):
+                raise UnsupportedRepositoryError(
+                    path=self._common,
+                    feature="a file system without hard links",
+                    advice="keep the repository on a local disk",
+                ) from error
+            raise
+        return True
+
+    def _wait(self, attempt: Callable[[], bool], lock: str) -> None:
+        deadline = self._runtime.monotonic() + self._timeout_seconds
+        while not attempt():
+            if self._runtime.monotonic() >= deadline:
+                raise RepositoryLockedError(
+                    f"{lock} was held for {self._timeout_seconds:g} s; nothing was changed. "
+                    "Try again, and if no git command is running, remove it",
+                    path=self._common,
+                    lock=lock,
+                )
+            self._runtime.sleep(_POLL_SECONDS * (0.5 + self._runtime.chance()))
+
+
+class GitLock:
+    """A held ``X.lock``. `stage` the new content of X, then `publish` it, or `release` the lock."""
+
+    def __init__(self, target: str, own: str, descriptor: int, disk: Disk) -> None:
+        self._target = target
+        self._own = own
+        self._descriptor: int | None = descriptor
+        self._disk = disk
+        self._linked = True
+        #: When the lock was made, by the file system's clock.
+        self.made_ns = os.fstat(descriptor).st_mtime_ns
+
+    def stage(self, data: bytes, *, mtime_ns: int | None = None) -> None:
+        """Write and sync what X will hold; give it a modification time if one is named."""
+        assert self._descriptor is not None
+        write_all(self._descriptor, data)
+        if mtime_ns is not None:
+            os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
+        self._disk.sync(self._descriptor)
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def publish(self) -> None:
+        """Put the staged content in place of X. Its folder is not synced yet."""
+        os.rename(self._target + ".lock", self._target)
+        self._linked = False
+        discard(self._own)
+
+    def release(self) -> None:
+        """Let go of the lock, if it is still held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        if self._linked and _same_file(self._own, self._target + ".lock"):
+            discard(self._target + ".lock")
+        self._linked = False
+        discard(self._own)
+
+
+def _flocked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _same_file(first: str, second: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(first), os.lstat(second))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,213 @@
+"""How a draft becomes the branch: the order that survives crashes, full disks and rivals.
+
+1. Objects, durable (`Objects.write`).
+2. New working files next to git's index, durable, not in place yet.
+3. ``index.lock``, then the lock of the branch. Branch, HEAD and files are compared again.
+4. Working files are swapped in, then the index. A crash from here on looks like a hand edit.
+5. The branch moves. From here on the save is in history.
+
+Until 5 every step can be undone, and is, when a later one fails.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitstore.errors import ConcurrentUpdateError, RepositoryError
+from gitstore.git.draft import identity
+from gitstore.git.files import Signature, discard
+from gitstore.git.index import Index
+from gitstore.git.objects import object_id
+from gitstore.git.refs import ref_change
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitstore.git.checkout import Replacement, WorkingFile, WorkingTree
+    from gitstore.git.draft import Draft
+    from gitstore.git.files import Disk
+    from gitstore.git.location import Location
+    from gitstore.git.lock import GitLock, Workshop
+    from gitstore.git.objects import Objects
+    from gitstore.git.refs import Refs
+    from gitstore.types import Author
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckIn:
+    """The working tree's part of a move: new files, not in place yet, and the index, locked."""
+
+    tree: WorkingTree
+    changes: list[Replacement]
+    lock: GitLock
+    #: A second name that the old index gets until the branch has moved.
+    old_index: str
+
+    def keep(self) -> None:
+        """Forget the old files and the old index."""
+        for change in self.changes:
+            change.keep()
+        discard(self.old_index)
+
+
+class Publisher:
+    """Moves one branch. Used by one thread at a time, under the writer lock."""
+
+    def __init__(
+        self,
+        location: Location,
+        *,
+        ref: str,
+        refs: Refs,
+        objects: Objects,
+        disk: Disk,
+        workshop: Workshop,
+    ) -> None:
+        self._location = location
+        self._ref = ref
+        self._refs = refs
+        self._objects = objects
+        self._disk = disk
+        self._workshop = workshop
+        self._index_path = os.path.join(location.control, "index")
+        #: The index as last written by us, and the state of its file then.
+        self._written: tuple[Signature, Index] | None = None
+
+    def publish(
+        self,
+        draft: Draft,
+        *,
+        tree: WorkingTree | None,
+        seen: Mapping[str, WorkingFile | None],
+        who: Author,
+    ) -> bool:
+        """Publish a draft; return False, with nothing changed, if something moved on."""
+        assert draft.tip is not None
+        self._objects.write(draft.staged)
+        with ExitStack() as undo:
+            check_in = None if tree is None else self._prepare(tree, draft, seen, undo)
+            ref_lock = self._refs.lock(self._ref)
+            undo.callback(ref_lock.release)
+            ref_lock.stage(f"{draft.tip}\n".encode())
+            if self._refs.read(self._ref) != draft.base or self._is_checked_out() is (tree is None):
+                return False
+            self._objects.put_back(draft.staged)
+            if check_in is not None and not self._apply(check_in, draft, undo):
+                return False
+            ref_lock.publish()
+            undo.pop_all()
+        if check_in is not None:
+            check_in.keep()
+        self._confirm(draft, who)
+        return True
+
+    def _read_index(self) -> Index:
+        """Return git's index as it is now; read again only if somebody else wrote it."""
+        signature = self._index_signature()
+        if self._written is not None and self._written[0] == signature:
+            return self._written[1]
+        return Index.read(self._index_path)
+
+    def _prepare(
+        self,
+        tree: WorkingTree,
+        draft: Draft,
+        seen: Mapping[str, WorkingFile | None],
+        undo: ExitStack,
+    ) -> _CheckIn:
+        """Write the new working files aside, and take the lock of the index."""
+        changes: list[Replacement] = []
+        for path, data in draft.files.items():
+            change = tree.replace(path, data, seen=seen[path])
+            undo.callback(change.undo)
+            changes.append(change)
+        lock = self._workshop.lock(self._index_path)
+        undo.callback(lock.release)
+        return _CheckIn(tree, changes, lock, self._workshop.temporary())
+
+    def _apply(self, check_in: _CheckIn, draft: Draft, undo: ExitStack) -> bool:
+        """Put working files and index in place; return False if a file was edited meanwhile."""
+        index = self._read_index()
+        self._written = None
+        tree, lock = check_in.tree, check_in.lock
+        for change in check_in.changes:
+            if any(entry.stage for entry in index.get(change.path.encode())):
+                message = (
+                    f"{change.path} has a merge conflict in the working tree; nothing was saved. "
+                    "Finish that merge with `git commit`, or `git merge --abort`, and save again"
+                )
+                raise ConcurrentUpdateError(message, path=self._location.path)
+        for change in check_in.changes:
+            signature = change.new_signature()
+            if not change.apply():
+                return False
+            _enter(index, tree, change.path, draft.files[change.path], signature)
+        tree.sync({change.path for change in check_in.changes})
+        lock.stage(index.encode(tree.root, began_ns=lock.made_ns), mtime_ns=lock.made_ns)
+        if os.path.exists(self._index_path):
+            os.link(self._index_path, check_in.old_index)
+        undo.callback(self._restore_index, check_in.old_index)
+        lock.publish()
+        self._disk.sync_folder(self._location.control)
+        written = self._index_signature()
+        assert written is not None
+        self._written = (written, index)
+        return True
+
+    def _restore_index(self, backup: str) -> None:
+        """Put back the index of before; there was none if it has no second name."""
+        self._written = None
+        if os.path.exists(backup):
+            os.rename(backup, self._index_path)
+        else:
+            discard(self._index_path)
+
+    def _confirm(self, draft: Draft, who: Author) -> None:
+        """Make the move of the branch durable, and write it into the reflog."""
+        assert draft.tip is not None
+        try:
+            self._refs.sync(self._ref)
+            self._objects.put_back(draft.staged)
+        except OSError as error:
+            message = (
+                f"the branch moved to {draft.tip}, but the disk did not confirm it ({error}); "
+                "it may not survive a power cut: check the disk, then save again"
+            )
+            raise RepositoryError(message, path=self._location.path) from error
+        line = ref_change(
+            draft.base, draft.tip, who=identity(who, draft.time), message=draft.subject
+        )
+        try:
+            self._refs.log(self._ref, line, create=self._location.logs_refs)
+        except OSError:
+            # The save is done, and git works without a reflog: no reason to call it failed.
+            return
+
+    def _is_checked_out(self) -> bool:
+        """Whether HEAD is on the branch, in a repository with a working tree."""
+        if self._location.root is None:
+            return False
+        return self._refs.head_branch() == self._ref.removeprefix("refs/heads/")
+
+    def _index_signature(self) -> Signature | None:
+        try:
+            return Signature.of(os.lstat(self._index_path))
+        except FileNotFoundError:
+            return None
+
+
+def _enter(
+    index: Index, tree: WorkingTree, path: str, data: bytes | None, written: Signature | None
+) -> None:
+    """Set the index entry of a file that was just put in place."""
+    name = path.encode()
+    if data is None:
+        index.remove(name)
+        return
+    status = tree.status(path)
+    # Edited since it was put in place: git must look at the content.
+    trusted = Signature.of(status) == written
+    index.put(name, object_id("blob", data), status, trusted=trusted)
