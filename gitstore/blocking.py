@@ -1,0 +1,351 @@
+"""The store, for callers without an event loop."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from gitstore.engine.audit import history
+from gitstore.engine.catalog import Catalog
+from gitstore.engine.reading import Reader
+from gitstore.engine.requests import Delete, Save
+from gitstore.engine.sync import SyncView
+from gitstore.engine.transactions import Writer
+from gitstore.engine.worktree import HandEdits
+from gitstore.errors import RepositoryNotFoundError, StoreClosedError
+from gitstore.git.repository import Repository
+from gitstore.session import codec
+from gitstore.session.ids import DIRECTORY, parse_session_id
+from gitstore.session.model import SessionAsset
+from gitstore.types import Author, Expect, Runtime
+
+if TYPE_CHECKING:
+    import builtins
+    import os
+    from collections.abc import Callable, Generator
+
+    from gitstore.session.meta import SessionMeta
+    from gitstore.types import At, Change, Durability, Expected, Saved, SyncStatus
+
+ANONYMOUS = Author(name="gitstore", email="gitstore@localhost")
+DEFAULT_BRANCH = "main"
+_ATTRIBUTES = ".gitattributes"
+_ATTRIBUTES_DATA = f"{DIRECTORY}/** -text merge=gitstore\n".encode()
+
+
+def system_runtime() -> Runtime:
+    """Return the real clock, and real chance."""
+    return Runtime(
+        clock=time.time,  # noqa: TID251 -- the one place that chooses the clock
+        monotonic=time.monotonic,
+        sleep=time.sleep,
+        token=lambda: uuid.uuid4().hex[:16],  # noqa: TID251 -- the one place that chooses chance
+        chance=random.random,
+    )
+
+
+class BlockingSessionStore:
+    """Sessions in one branch of one git repository. Every method blocks; any thread may call it."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        author: Author | None = None,
+        remote: str | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        runtime = runtime or system_runtime()
+        self._repository = repository
+        self._author = author or _configured_author(repository) or ANONYMOUS
+        self._writer = Writer(repository, author=self._author, runtime=runtime)
+        edits = HandEdits(repository, runtime=runtime)
+        self._reader = Reader(repository, self._writer, edits)
+        self._catalog = Catalog(repository, self._writer, edits)
+        self._sync = SyncView(repository, self._catalog, remote=remote)
+        self._mutex = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def open(  # noqa: PLR0913 -- each has a default; keyword-only
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = False,
+        bare: bool = False,
+        branch: str | None = None,
+        author: Author | None = None,
+        remote: str | None = None,
+        durability: Durability = "full",
+        lock_timeout_seconds: float = 10.0,
+        trust_owner: bool = False,
+        runtime: Runtime | None = None,
+    ) -> Self:
+        """Open the store in the git repository at `path`; ``~`` is the home folder.
+
+        With `create` a repository is made if there is none (`bare`: without a working tree). The
+        branch is the one HEAD is on unless named; the author is the repository's configured user
+        unless given; `remote` names the remote to compare with, by default the branch's own or
+        ``origin``. A save with durability "full" survives power loss when it is acknowledged, with
+        "process" only the death of the process.
+
+        Raises:
+            RepositoryNotFoundError: there is no repository, and `create` was not asked for.
+            UntrustedOwnerError: it is another user's, and `trust_owner` was not given.
+            UnsupportedRepositoryError: reftable, SHA-256, a sparse checkout, an unknown extension.
+            UnsafePathError: its sessions folder is a symbolic link.
+            PermissionDeniedError: it cannot be read.
+        """
+        runtime = runtime or system_runtime()
+        where = str(Path(path).expanduser())
+
+        def opened() -> Repository:
+            return Repository.open(
+                where,
+                branch=branch,
+                durability=durability,
+                lock_timeout_seconds=lock_timeout_seconds,
+                trust_owner=trust_owner,
+                runtime=runtime,
+            )
+
+        try:
+            return cls(opened(), author=author, remote=remote, runtime=runtime)
+        except RepositoryNotFoundError:
+            if not create:
+                raise
+        Repository.create(where, bare=bare, branch=branch or DEFAULT_BRANCH, runtime=runtime)
+        store = cls(opened(), author=author, remote=remote, runtime=runtime)
+        store._writer.initialise(_ATTRIBUTES, _ATTRIBUTES_DATA)
+        return store
+
+    @property
+    def path(self) -> str:
+        """The repository's folder."""
+        return self._repository.path
+
+    @property
+    def branch(self) -> str:
+        """The branch that holds the sessions."""
+        return self._repository.branch
+
+    def close(self) -> None:
+        """Let go of open files. Closing twice is fine; every other call then fails."""
+        with self._mutex:
+            self._closed = True
+        self._repository.close()
+
+    def save(
+        self,
+        asset: SessionAsset,
+        *,
+        expected: Expected = Expect.ANY,
+        message: str | None = None,
+        actor: str | None = None,
+    ) -> Saved:
+        """Store a session as it is now, as one commit; saving what is stored makes no commit.
+
+        An asset remembers the revision it was loaded from or last saved as. If the stored session
+        has moved on since, both are merged: turns of both sides stay, on a field that both changed
+        the saved value wins and is listed in `Saved.conflicts`, and `asset` is brought up to date.
+        An asset that was never loaded overwrites. `expected` states what must be stored now:
+        a revision, or `Expect.ABSENT`. `message` is the commit's; `actor` says on whose behalf.
+
+        Raises:
+            InvalidSessionIdError: the id cannot be a file name.
+            SessionExistsError: `expected` is ABSENT and there is one, or the id clashes with another.
+            StaleRevisionError: another revision than the expected one is stored.
+            SerializationError: the asset holds values that cannot be stored.
+            RepositoryError: nothing was saved; its subclass says why, `retryable` whether to retry.
+        """
+        pending = self._begin_save(asset, expected=expected, message=message, actor=actor)
+        pending.run()
+        return pending.finish()
+
+    def load(self, session_id: str, *, at: At | None = None) -> SessionAsset:
+        """Return a session, as it is now or as it was at a commit or a time.
+
+        A hand edit in the working tree is committed first, so that what is read is in history.
+        `at` is a commit id or its beginning, a branch, a tag, or an aware time: then the last commit
+        on the branch's first-parent line that is not later.
+
+        Raises:
+            SessionNotFoundError: there is none.
+            SerializationError: what is stored, or was written by hand, is no session.
+            UnknownCommitError: `at` names no commit; AmbiguousCommitError: it names several.
+            BeforeHistoryError: the time is before the first commit.
+            NaiveTimeError: the time has no time zone.
+        """
+        self._check_open()
+        return self._reader.load(parse_session_id(session_id), at)
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        where: Callable[[SessionMeta], bool] | None = None,
+    ) -> builtins.list[SessionMeta]:
+        """Return a row for each session, latest `updated_at` first; unreadable ones say so.
+
+        Hand edits are committed first. `where` is asked for each row, `limit` counts the rows
+        returned. What was listed before is not read again: the cost follows what is new.
+        """
+        self._check_open()
+        rows = self._catalog.list()
+        standing = self._sync.standing()
+        kept = (replace(row, sync_state=standing.of(row.id)) for row in rows.values())
+        wanted = kept if where is None else filter(where, kept)
+        ordered = sorted(wanted, key=lambda row: row.id)
+        ordered.sort(key=lambda row: row.updated_at, reverse=True)
+        return ordered[:limit]
+
+    def delete(
+        self,
+        session_id: str,
+        *,
+        expected: Expected = Expect.ANY,
+        message: str | None = None,
+        actor: str | None = None,
+    ) -> Saved:
+        """Remove a session, as one commit; `load` with `at` still finds it in history.
+
+        Raises:
+            SessionNotFoundError: there is none.
+            StaleRevisionError: another revision than the expected one is stored.
+            RepositoryError: nothing was deleted; its subclass says why.
+        """
+        self._check_open()
+        request = Delete(
+            session_id=parse_session_id(session_id),
+            operation="delete",
+            expected=expected,
+            message=message,
+            actor=actor,
+        )
+        self._writer.run([request])
+        return request.result()
+
+    def exists(self, session_id: str) -> bool:
+        """Whether there is such a session."""
+        self._check_open()
+        return self._reader.exists(parse_session_id(session_id))
+
+    def sync_status(self) -> SyncStatus:
+        """Return how the branch stands with its remote-tracking branch, without asking the remote."""
+        self._check_open()
+        return self._sync.standing().status
+
+    def history(
+        self, session_id: str | None = None, *, limit: int | None = None
+    ) -> builtins.list[Change]:
+        """Return the commits that changed a session, or any session, newest first.
+
+        The same commits as ``git log -- PATH`` shows. A session that was deleted, or never was, has
+        the history that git has of its path.
+        """
+        self._check_open()
+        name = None if session_id is None else parse_session_id(session_id)
+        return [*islice(history(self._repository, name), limit)]
+
+    @contextmanager
+    def edit(
+        self, session_id: str, *, message: str | None = None, actor: str | None = None
+    ) -> Generator[SessionAsset]:
+        """Load a session, let the ``with`` block change it, and save it; merge on a race.
+
+        Nothing is saved when the block raises.
+
+        Raises:
+            SessionNotFoundError: there is none.
+        """
+        asset = self.load(session_id)
+        yield asset
+        self.save(asset, message=message, actor=actor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _begin_save(
+        self, asset: SessionAsset, *, expected: Expected, message: str | None, actor: str | None
+    ) -> PendingSave:
+        """Take the snapshot that will be saved."""
+        self._check_open()
+        return PendingSave(self._writer, asset, expected=expected, message=message, actor=actor)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            message = "the store is closed; open it again"
+            raise StoreClosedError(message, path=self._repository.path)
+
+
+class PendingSave:
+    """A save in three steps: only the second blocks, so only it must leave the event loop.
+
+    Making one takes the snapshot: what the caller changes afterwards is not saved.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        asset: SessionAsset,
+        *,
+        expected: Expected,
+        message: str | None,
+        actor: str | None,
+    ) -> None:
+        self._writer = writer
+        self._asset = asset
+        self._document = asset.to_document()
+        self._loaded = asset.revision
+        self._expected = expected
+        self._message = message
+        self._actor = actor
+        self._session_id = parse_session_id(asset.id)
+        self._merged: SessionAsset | None = None
+        self._saved: Saved | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the snapshot was committed, or was stored already."""
+        return self._saved is not None
+
+    def run(self) -> None:
+        """Encode and commit the snapshot."""
+        request = Save(
+            session_id=self._session_id,
+            operation="save",
+            expected=self._expected,
+            message=self._message,
+            actor=self._actor,
+            document=self._document,
+            data=codec.encode(self._document, session_id=self._session_id),
+            loaded=self._loaded,
+        )
+        self._writer.run([request])
+        saved = request.result()
+        if request.merged is not None:
+            self._merged = SessionAsset.from_document(request.merged)
+        self._saved = saved
+
+    def finish(self) -> Saved:
+        """Bring the caller's asset up to date, and return what was done."""
+        assert self._saved is not None
+        if self._merged is not None:
+            self._asset.refresh(self._merged)
+        self._asset.mark_stored(self._saved.revision)
+        return self._saved
+
+
+def _configured_author(repository: Repository) -> Author | None:
+    name, email = repository.setting("user", "name"), repository.setting("user", "email")
+    return None if name is None or email is None else Author(name=name, email=email)

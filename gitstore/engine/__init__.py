@@ -1,0 +1,1 @@
+"""How sessions and the repository meet. Blocking."""

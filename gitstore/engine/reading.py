@@ -1,0 +1,82 @@
+"""Read one session: from the working tree, the branch, or the past."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitstore.engine.moments import resolve
+from gitstore.engine.requests import Adopt
+from gitstore.engine.worktree import problem_of
+from gitstore.errors import SessionNotFoundError
+from gitstore.git.objects import object_id
+from gitstore.session import codec
+from gitstore.session.ids import path_of
+from gitstore.session.model import SessionAsset
+from gitstore.types import Revision
+
+if TYPE_CHECKING:
+    from gitstore.engine.transactions import Writer
+    from gitstore.engine.worktree import HandEdits
+    from gitstore.git.repository import Repository
+    from gitstore.types import At, SessionId
+
+#: A file that differs from the branch is adopted; while others write, it may differ again.
+_ATTEMPTS_MAX = 5
+
+
+class Reader:
+    """Reads sessions of one store."""
+
+    def __init__(self, repository: Repository, writer: Writer, edits: HandEdits) -> None:
+        self._repository = repository
+        self._writer = writer
+        self._edits = edits
+
+    def load(self, session_id: SessionId, at: At | None) -> SessionAsset:
+        """Return a session, now or then; a hand edit is adopted first."""
+        if at is not None:
+            commit = resolve(self._repository, at)
+            revision = self._repository.blob_at(commit, path_of(session_id))
+            if revision is None:
+                raise SessionNotFoundError(session_id=session_id, at=at)
+            return _decoded(self._repository.read_blob(revision), session_id, revision)
+        data, revision = self._current(session_id)
+        return _decoded(data, session_id, revision)
+
+    def exists(self, session_id: SessionId) -> bool:
+        """Whether the branch has the session, or a person has just written its file."""
+        path = path_of(session_id)
+        if self._repository.blob_at(self._repository.tip(), path) is not None:
+            return True
+        tree = self._edits.tree()
+        return tree is not None and tree.read(path, limit=codec.MAX_BYTES) is not None
+
+    def _current(self, session_id: SessionId) -> tuple[bytes, Revision]:
+        path = path_of(session_id)
+        for _ in range(_ATTEMPTS_MAX):
+            tree = self._edits.tree()
+            file = None if tree is None else tree.read(path, limit=codec.MAX_BYTES)
+            committed = self._repository.blob_at(self._repository.tip(), path)
+            if file is None:
+                break
+            written = Revision(object_id("blob", file.data))
+            if written == committed:
+                return file.data, written
+            problem = problem_of(file.data, session_id)
+            if problem is not None:
+                raise problem
+            adopt = Adopt(session_id=session_id, operation="adopt")
+            self._writer.run([adopt])
+            adopt.result()
+        else:
+            committed = self._repository.blob_at(self._repository.tip(), path)
+        if committed is None:
+            raise SessionNotFoundError(session_id=session_id)
+        return self._repository.read_blob(committed), committed
+
+
+def _decoded(data: bytes, session_id: SessionId, revision: Revision) -> SessionAsset:
+    document = codec.decode(data, session_id=session_id)
+    asset = SessionAsset.from_document(document, session_id=session_id)
+    asset.mark_stored(revision)
+    return asset

@@ -1,0 +1,256 @@
+"""Group commit: every write its own commit, one barrier and one move of the branch a group.
+
+A writer queues its request and waits for its turn. Whoever gets the turn first serves everything that
+is queued by then; the others find their request settled. Groups form by themselves under load, and a
+lone write waits for nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gitstore.engine.requests import (
+    Delete,
+    Request,
+    Save,
+    check_expected,
+    check_present,
+    content_of,
+    outcome_of,
+)
+from gitstore.errors import ConcurrentUpdateError, SessionExistsError, StorageError
+from gitstore.git.objects import object_id
+from gitstore.session import codec
+from gitstore.session.ids import DIRECTORY, clash_key, path_of, session_id_of
+from gitstore.session.message import compose
+from gitstore.types import CommitId, Outcome, Revision, Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gitstore.git.checkout import WorkingFile, WorkingTree
+    from gitstore.git.draft import Draft
+    from gitstore.git.repository import Repository
+    from gitstore.types import Author, Runtime, SessionId
+
+#: Lost races for the branch before a group gives up.
+ATTEMPTS_MAX = 20
+#: Writes served in one turn: bounds what is held in memory, and how long the others wait.
+GROUP_MAX = 64
+_BACKOFF_SECONDS = 0.002
+_BACKOFF_SECONDS_MAX = 0.1
+_CANONICAL_KEPT = 4096
+_SHARDS_KEPT = 1024
+
+
+class Writer:
+    """The one place where a store's branch is written."""
+
+    def __init__(self, repository: Repository, *, author: Author, runtime: Runtime) -> None:
+        self._repository = repository
+        self._author = author
+        self._runtime = runtime
+        self._queue: deque[Request] = deque()
+        self._turn = threading.Lock()
+        self._canonical: OrderedDict[Revision, bool] = OrderedDict()
+        self._clash_keys: OrderedDict[str, dict[str, SessionId]] = OrderedDict()
+
+    def run(self, requests: Sequence[Request]) -> None:
+        """Serve the requests; each is settled when this returns."""
+        self._queue.extend(requests)
+        while not all(request.is_settled for request in requests):
+            with self._turn:
+                if not all(request.is_settled for request in requests):
+                    self._serve_group()
+
+    def initialise(self, path: str, data: bytes) -> None:
+        """Make the first commit of a new store, unless there is one or the file is there already."""
+        message = compose(operation="init", session_id=None, message=None, actor=None)
+        with self._turn, self._repository.writing():
+            draft = self._repository.draft()
+            tree = self._repository.working_tree()
+            if draft.base is not None or (tree and tree.read(path, limit=codec.MAX_BYTES)):
+                return
+            self._commit(draft, path, data, message)
+            self._repository.publish(draft, seen={path: None}, who=self._author)
+
+    def _serve_group(self) -> None:
+        group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP_MAX))]
+        try:
+            with self._repository.writing():
+                self._commit_group(group)
+        except StorageError as error:
+            for request in group:
+                request.error = request.error or error
+        except BaseException:
+            # Not ours to explain. The others must not wait for a turn that was taken.
+            self._queue.extendleft(request for request in group if not request.is_settled)
+            raise
+
+    def _commit_group(self, group: list[Request]) -> None:
+        backoff = _BACKOFF_SECONDS
+        for _ in range(ATTEMPTS_MAX):
+            turn = _Turn(self._repository)
+            pending = [request for request in group if not request.is_settled]
+            outcomes = [(request, self._attempt(request, turn)) for request in pending]
+            if turn.draft.tip == turn.draft.base or self._repository.publish(
+                turn.draft, seen=turn.seen, who=self._author
+            ):
+                for request, saved in outcomes:
+                    request.saved = saved
+                return
+            self._runtime.sleep(backoff * (0.5 + self._runtime.chance()))
+            backoff = min(2 * backoff, _BACKOFF_SECONDS_MAX)
+        message = (
+            f"other writers moved the branch {ATTEMPTS_MAX} times; nothing was saved, try again"
+        )
+        raise ConcurrentUpdateError(message, path=self._repository.path)
+
+    def _attempt(self, request: Request, turn: _Turn) -> Saved | None:
+        """Add the commits of one request to the draft; a request that fails, fails alone."""
+        try:
+            path = path_of(request.session_id)
+            adopted = self._adopt(request, turn, path)
+            match request:
+                case Save():
+                    saved = self._save(request, turn, path)
+                case Delete():
+                    saved = self._delete(request, turn, path)
+                case _:
+                    revision = turn.draft.blob_at(path)
+                    outcome = Outcome.UNCHANGED if adopted is None else Outcome.UPDATED
+                    saved = _saved(request, outcome, revision, adopted)
+        except StorageError as error:
+            request.error = error
+            return None
+        return _with_adopted(saved, adopted)
+
+    def _adopt(self, request: Request, turn: _Turn, path: str) -> CommitId | None:
+        """Commit what a person wrote into the file of the session since the last commit."""
+        if turn.tree is None or path in turn.seen:
+            return None
+        file = turn.tree.read(path, limit=codec.MAX_BYTES)
+        committed = turn.draft.blob_at(path)
+        if file is not None and object_id("blob", file.data) != committed:
+            if self._repository.is_merging():
+                message = (
+                    f"{path} is part of an unfinished merge; nothing was saved. Finish it with "
+                    "`git commit`, or undo it with `git merge --abort`, and try again"
+                )
+                raise ConcurrentUpdateError(message, path=self._repository.path)
+            turn.seen[path] = file
+            message = compose(
+                operation="adopt", session_id=request.session_id, message=None, actor=None
+            )
+            return self._commit(turn.draft, path, file.data, message)
+        turn.seen[path] = file
+        return None
+
+    def _save(self, request: Save, turn: _Turn, path: str) -> Saved:
+        current = turn.draft.blob_at(path)
+        check_expected(request.session_id, request.expected, current)
+        if current is None:
+            self._check_clash(request.session_id, turn)
+        content = content_of(
+            request,
+            current,
+            read=turn.read,
+            is_canonical=lambda revision: self._is_canonical(revision, turn),
+        )
+        revision = Revision(object_id("blob", content.data))
+        request.merged = content.document
+        outcome = outcome_of(current, revision)
+        commit: CommitId | None = None
+        if outcome is not Outcome.UNCHANGED:
+            operation = "create" if outcome is Outcome.CREATED else "update"
+            commit = self._commit(turn.draft, path, content.data, _message(request, operation))
+            if content.data == request.data:
+                self._remember_canonical(revision, canonical=True)
+        return Saved(
+            session_id=request.session_id,
+            outcome=outcome,
+            revision=revision,
+            commit=commit,
+            merged=content.document is not None,
+            conflicts=content.conflicts,
+        )
+
+    def _delete(self, request: Delete, turn: _Turn, path: str) -> Saved:
+        current = turn.draft.blob_at(path)
+        check_present(request.session_id, current)
+        check_expected(request.session_id, request.expected, current)
+        commit = self._commit(turn.draft, path, None, _message(request, request.operation))
+        return _saved(request, Outcome.DELETED, None, commit)
+
+    def _commit(self, draft: Draft, path: str, data: bytes | None, message: str) -> CommitId:
+        now = int(self._runtime.clock())
+        return draft.commit(path, data, author=self._author, time=now, message=message)
+
+    def _check_clash(self, session_id: SessionId, turn: _Turn) -> None:
+        """Refuse an id that some file systems could not tell from a stored one."""
+        key = clash_key(session_id)
+        for shard in turn.draft.entries_in(DIRECTORY):
+            known = self._clash_keys.get(shard.id)
+            if known is None:
+                folder = f"{DIRECTORY}/{shard.name.decode(errors='replace')}"
+                names = (
+                    each.name.decode(errors="replace") for each in turn.draft.entries_in(folder)
+                )
+                ids = [found for name in names if (found := session_id_of(f"{folder}/{name}"))]
+                known = self._clash_keys[shard.id] = {clash_key(found): found for found in ids}
+                if len(self._clash_keys) > _SHARDS_KEPT:
+                    self._clash_keys.popitem(last=False)
+            if key in known:
+                raise SessionExistsError(session_id=session_id, existing=known[key])
+
+    def _is_canonical(self, revision: Revision, turn: _Turn) -> bool:
+        known = self._canonical.get(revision)
+        if known is None:
+            data = turn.read(revision)
+            known = data is not None and codec.is_canonical(data)
+            self._remember_canonical(revision, canonical=known)
+        return known
+
+    def _remember_canonical(self, revision: Revision, *, canonical: bool) -> None:
+        self._canonical[revision] = canonical
+        if len(self._canonical) > _CANONICAL_KEPT:
+            self._canonical.popitem(last=False)
+
+
+class _Turn:
+    """One attempt to serve a group: a draft, and the working files it was decided on."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.draft: Draft = repository.draft()
+        self.tree: WorkingTree | None = repository.working_tree()
+        self.seen: dict[str, WorkingFile | None] = {}
+        self._repository = repository
+
+    def read(self, revision: Revision) -> bytes | None:
+        """Return the bytes of a revision, staged or stored; None if there is no such revision."""
+        staged = self.draft.staged.get(revision)
+        if staged is not None:
+            return staged
+        return self._repository.read_blob(revision) if self._repository.has_blob(revision) else None
+
+
+def _message(request: Request, operation: str) -> str:
+    return compose(
+        operation=operation,
+        session_id=request.session_id,
+        message=request.message,
+        actor=request.actor,
+    )
+
+
+def _saved(
+    request: Request, outcome: Outcome, revision: Revision | None, commit: CommitId | None
+) -> Saved:
+    return Saved(session_id=request.session_id, outcome=outcome, revision=revision, commit=commit)
+
+
+def _with_adopted(saved: Saved, adopted: CommitId | None) -> Saved:
+    return saved if adopted is None else replace(saved, adopted=adopted)

@@ -1,0 +1,264 @@
+"""The store, for async callers: the blocking store, run in worker threads."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
+
+from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class, to_thread
+
+from gitstore.blocking import BlockingSessionStore
+from gitstore.contract import SessionStore
+from gitstore.types import Expect
+
+if TYPE_CHECKING:
+    import builtins
+    import os
+    from collections.abc import AsyncGenerator, Callable
+
+    from gitstore.session.meta import SessionMeta
+    from gitstore.session.model import SessionAsset
+    from gitstore.types import At, Author, Change, Durability, Expected, Runtime, Saved, SyncStatus
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+#: Worker threads that one store may use at once: as many saves as fit in one group.
+_THREADS_MAX = 64
+
+
+class GitSessionStore(SessionStore):
+    """Sessions in one branch of one git repository, on asyncio or trio.
+
+    Every method is `BlockingSessionStore`'s, run in a worker thread. A call that is cancelled before
+    its thread began does nothing. One that has begun is finished first: then either it returns, or
+    (asyncio's own `Task.cancel`, which no shield stops) raises the cancellation, and
+    ``asset.revision`` tells whether the save was made.
+    """
+
+    def __init__(self, blocking: BlockingSessionStore) -> None:
+        self._blocking = blocking
+        self._limiter = CapacityLimiter(_THREADS_MAX)
+
+    @classmethod
+    async def open(  # noqa: PLR0913 -- each has a default; keyword-only
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = False,
+        bare: bool = False,
+        branch: str | None = None,
+        author: Author | None = None,
+        remote: str | None = None,
+        durability: Durability = "full",
+        lock_timeout_seconds: float = 10.0,
+        trust_owner: bool = False,
+        runtime: Runtime | None = None,
+    ) -> Self:
+        """Open the store in the git repository at `path`; ``~`` is the home folder.
+
+        With `create` a repository is made if there is none (`bare`: without a working tree). The
+        branch is the one HEAD is on unless named; the author is the repository's configured user
+        unless given; `remote` names the remote to compare with, by default the branch's own or
+        ``origin``. A save with durability "full" survives power loss when it is acknowledged, with
+        "process" only the death of the process.
+
+        Raises:
+            RepositoryNotFoundError: there is no repository, and `create` was not asked for.
+            UntrustedOwnerError: it is another user's, and `trust_owner` was not given.
+            UnsupportedRepositoryError: reftable, SHA-256, a sparse checkout, an unknown extension.
+            UnsafePathError: its sessions folder is a symbolic link.
+            PermissionDeniedError: it cannot be read.
+        """
+        job = _Job(
+            partial(
+                BlockingSessionStore.open,
+                path,
+                create=create,
+                bare=bare,
+                branch=branch,
+                author=author,
+                remote=remote,
+                durability=durability,
+                lock_timeout_seconds=lock_timeout_seconds,
+                trust_owner=trust_owner,
+                runtime=runtime,
+            )
+        )
+        return cls(await job.run(CapacityLimiter(1)))
+
+    @property
+    def path(self) -> str:
+        """The repository's folder."""
+        return self._blocking.path
+
+    @property
+    def branch(self) -> str:
+        """The branch that holds the sessions."""
+        return self._blocking.branch
+
+    async def close(self) -> None:
+        """Let go of open files. Closing twice is fine; every other call then fails."""
+        await self._run(self._blocking.close)
+
+    async def save(
+        self,
+        asset: SessionAsset,
+        *,
+        expected: Expected = Expect.ANY,
+        message: str | None = None,
+        actor: str | None = None,
+    ) -> Saved:
+        """Store a session as it is now, as one commit; saving what is stored makes no commit.
+
+        An asset remembers the revision it was loaded from or last saved as. If the stored session
+        has moved on since, both are merged: turns of both sides stay, on a field that both changed
+        the saved value wins and is listed in `Saved.conflicts`, and `asset` is brought up to date.
+        An asset that was never loaded overwrites. `expected` states what must be stored now:
+        a revision, or `Expect.ABSENT`. `message` is the commit's; `actor` says on whose behalf.
+
+        Raises:
+            InvalidSessionIdError: the id cannot be a file name.
+            SessionExistsError: `expected` is ABSENT and there is one, or the id clashes with another.
+            StaleRevisionError: another revision than the expected one is stored.
+            SerializationError: the asset holds values that cannot be stored.
+            RepositoryError: nothing was saved; its subclass says why, `retryable` whether to retry.
+        """
+        pending = self._blocking._begin_save(  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- its twin
+            asset, expected=expected, message=message, actor=actor
+        )
+        try:
+            await self._run(pending.run)
+        except get_cancelled_exc_class():
+            if pending.is_done:
+                pending.finish()
+            raise
+        return pending.finish()
+
+    async def load(self, session_id: str, *, at: At | None = None) -> SessionAsset:
+        """Return a session, as it is now or as it was at a commit or a time.
+
+        A hand edit in the working tree is committed first, so that what is read is in history.
+        `at` is a commit id or its beginning, a branch, a tag, or an aware time: then the last commit
+        on the branch's first-parent line that is not later.
+
+        Raises:
+            SessionNotFoundError: there is none.
+            SerializationError: what is stored, or was written by hand, is no session.
+            UnknownCommitError: `at` names no commit; AmbiguousCommitError: it names several.
+            BeforeHistoryError: the time is before the first commit.
+            NaiveTimeError: the time has no time zone.
+        """
+        return await self._run(self._blocking.load, session_id, at=at)
+
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        where: Callable[[SessionMeta], bool] | None = None,
+    ) -> builtins.list[SessionMeta]:
+        """Return a row for each session, latest `updated_at` first; unreadable ones say so.
+
+        Hand edits are committed first. `where` is asked for each row, `limit` counts the rows
+        returned. What was listed before is not read again: the cost follows what is new.
+        """
+        return await self._run(self._blocking.list, limit=limit, where=where)
+
+    async def delete(
+        self,
+        session_id: str,
+        *,
+        expected: Expected = Expect.ANY,
+        message: str | None = None,
+        actor: str | None = None,
+    ) -> Saved:
+        """Remove a session, as one commit; `load` with `at` still finds it in history.
+
+        Raises:
+            SessionNotFoundError: there is none.
+            StaleRevisionError: another revision than the expected one is stored.
+            RepositoryError: nothing was deleted; its subclass says why.
+        """
+        return await self._run(
+            self._blocking.delete, session_id, expected=expected, message=message, actor=actor
+        )
+
+    async def exists(self, session_id: str) -> bool:
+        """Whether there is such a session."""
+        return await self._run(self._blocking.exists, session_id)
+
+    async def sync_status(self) -> SyncStatus:
+        """Return how the branch stands with its remote-tracking branch, without asking the remote."""
+        return await self._run(self._blocking.sync_status)
+
+    async def history(
+        self, session_id: str | None = None, *, limit: int | None = None
+    ) -> builtins.list[Change]:
+        """Return the commits that changed a session, or any session, newest first.
+
+        The same commits as ``git log -- PATH`` shows. A session that was deleted, or never was, has
+        the history that git has of its path.
+        """
+        return await self._run(self._blocking.history, session_id, limit=limit)
+
+    @asynccontextmanager
+    async def edit(
+        self, session_id: str, *, message: str | None = None, actor: str | None = None
+    ) -> AsyncGenerator[SessionAsset]:
+        """Load a session, let the ``with`` block change it, and save it; merge on a race.
+
+        Nothing is saved when the block raises.
+
+        Raises:
+            SessionNotFoundError: there is none.
+        """
+        asset = await self.load(session_id)
+        yield asset
+        await self.save(asset, message=message, actor=actor)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with CancelScope(shield=True):
+            await self.close()
+
+    async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await _Job(partial(function, *args, **kwargs)).run(self._limiter)
+
+
+class _Job(Generic[T]):
+    """A call that either never begins, or is finished before its caller goes on."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._taken = threading.Lock()
+        self._ended = threading.Event()
+
+    async def run(self, limiter: CapacityLimiter) -> T:
+        try:
+            return await to_thread.run_sync(self._call, limiter=limiter)
+        except get_cancelled_exc_class():
+            # asyncio's Task.cancel goes through anyio's shield and leaves the thread alone.
+            if not self._taken.acquire(blocking=False):
+                await self._until_ended()
+            raise
+
+    def _call(self) -> T:
+        if not self._taken.acquire(blocking=False):
+            message = "cancelled before it began"
+            raise RuntimeError(message)
+        try:
+            return self._function()
+        finally:
+            self._ended.set()
+
+    async def _until_ended(self) -> None:
+        while not self._ended.is_set():
+            try:
+                with CancelScope(shield=True):
+                    await to_thread.run_sync(self._ended.wait, limiter=CapacityLimiter(1))
+            except get_cancelled_exc_class():
+                continue  # cancelled again: the first cancellation is raised when the call ended
