@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SIGNATURE = b"DIRC"
 _HEADER = struct.Struct(">4sLL")
 _ENTRY = struct.Struct(">LLLLLLLLLL20sH")
-_CHECKSUM_BYTES = 20
+CHECKSUM_BYTES = 20
 _SIZE_OFFSET = 36
 _EXTENDED = 0x4000
 _STAGE = 0x3000
@@ -89,6 +89,16 @@ class Index:
             message = f"the index is damaged ({error}); remove it and run `git reset`"
             raise CorruptRepositoryError(message, path=path) from error
         return index
+
+    @staticmethod
+    def checksum_of(path: str) -> bytes | None:
+        """Return the checksum at the end of an index file, which tells any two contents apart."""
+        try:
+            with open(path, "rb") as file:
+                file.seek(-CHECKSUM_BYTES, os.SEEK_END)
+                return file.read()
+        except OSError:
+            return None
 
     def get(self, name: bytes) -> tuple[Cached, ...]:
         """Return the entries of a file: none, one, or the stages of an unfinished merge."""
@@ -181,7 +191,7 @@ class Index:
             raise ValueError("it does not begin with DIRC")
         if version not in _VERSIONS:
             raise self._unsupported(f"index version {version}")
-        body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+        body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
         if checksum.strip(b"\0") and sha1(body, usedforsecurity=False).digest() != checksum:
             raise ValueError("its checksum is wrong")
         self._kept = b""

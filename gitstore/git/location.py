@@ -35,6 +35,7 @@ _KNOWN_EXTENSIONS = {
     "objectformat": "sha1",
     "refstorage": "files",
 }
+_MERGE_STATES = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _INIT_PREFIX = ".gitstore-init-"
 
 
@@ -51,6 +52,11 @@ class Location:
     #: The git directory that all working trees share: objects, refs, config.
     common: str
     config: Config
+
+    @property
+    def is_merging(self) -> bool:
+        """Whether a merge, cherry-pick or revert waits in the working tree to be finished."""
+        return any(os.path.exists(os.path.join(self.control, name)) for name in _MERGE_STATES)
 
     @property
     def logs_refs(self) -> bool:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from gitstore.errors import ConcurrentUpdateError, RepositoryError
 from gitstore.git.draft import identity
 from gitstore.git.files import Signature, discard
-from gitstore.git.index import Index
-from gitstore.git.objects import object_id
+from gitstore.git.index import CHECKSUM_BYTES, Index
+from gitstore.git.objects import OBJECT_BYTES_MAX, object_id
 from gitstore.git.refs import ref_change
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gitstore.git.checkout import Replacement, WorkingFile, WorkingTree
     from gitstore.git.draft import Draft
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from gitstore.git.objects import Objects
     from gitstore.git.refs import Refs
     from gitstore.types import Author
+
+
+#: The folder whose index entries are ours.
+SESSIONS = "sessions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,8 @@ class Publisher:
         self._disk = disk
         self._workshop = workshop
         self._index_path = os.path.join(location.control, "index")
-        #: The index as last written by us, and the state of its file then.
-        self._written: tuple[Signature, Index] | None = None
+        #: The index as last written by us, and the checksum it got.
+        self._written: tuple[bytes, Index] | None = None
 
     def publish(
         self,
@@ -83,8 +87,13 @@ class Publisher:
         tree: WorkingTree | None,
         seen: Mapping[str, WorkingFile | None],
         who: Author,
+        committed: Callable[[], Mapping[str, str]],
     ) -> bool:
-        """Publish a draft; return False, with nothing changed, if something moved on."""
+        """Publish a draft; return False, with nothing changed, if something moved on.
+
+        `committed` returns the session files of the draft's base; it is asked only when somebody
+        else has written the index.
+        """
         assert draft.tip is not None
         self._objects.write(draft.staged)
         with ExitStack() as undo:
@@ -95,7 +104,7 @@ class Publisher:
             if self._refs.read(self._ref) != draft.base or self._is_checked_out() is (tree is None):
                 return False
             self._objects.put_back(draft.staged)
-            if check_in is not None and not self._apply(check_in, draft, undo):
+            if check_in is not None and not self._apply(check_in, draft, undo, committed):
                 return False
             ref_lock.publish()
             undo.pop_all()
@@ -103,13 +112,6 @@ class Publisher:
             check_in.keep()
         self._confirm(draft, who)
         return True
-
-    def _read_index(self) -> Index:
-        """Return git's index as it is now; read again only if somebody else wrote it."""
-        signature = self._index_signature()
-        if self._written is not None and self._written[0] == signature:
-            return self._written[1]
-        return Index.read(self._index_path)
 
     def _prepare(
         self,
@@ -128,11 +130,22 @@ class Publisher:
         undo.callback(lock.release)
         return _CheckIn(tree, changes, lock, self._workshop.temporary())
 
-    def _apply(self, check_in: _CheckIn, draft: Draft, undo: ExitStack) -> bool:
+    def _apply(
+        self,
+        check_in: _CheckIn,
+        draft: Draft,
+        undo: ExitStack,
+        committed: Callable[[], Mapping[str, str]],
+    ) -> bool:
         """Put working files and index in place; return False if a file was edited meanwhile."""
-        index = self._read_index()
-        self._written = None
         tree, lock = check_in.tree, check_in.lock
+        written, self._written = self._written, None
+        if written is not None and written[0] == Index.checksum_of(self._index_path):
+            index = written[1]
+        else:
+            index = Index.read(self._index_path)
+            if not self._location.is_merging:
+                _catch_up(index, tree, committed())
         for change in check_in.changes:
             if any(entry.stage for entry in index.get(change.path.encode())):
                 message = (
@@ -146,15 +159,14 @@ class Publisher:
                 return False
             _enter(index, tree, change.path, draft.files[change.path], signature)
         tree.sync({change.path for change in check_in.changes})
-        lock.stage(index.encode(tree.root, began_ns=lock.made_ns), mtime_ns=lock.made_ns)
+        data = index.encode(tree.root, began_ns=lock.made_ns)
+        lock.stage(data, mtime_ns=lock.made_ns)
         if os.path.exists(self._index_path):
             os.link(self._index_path, check_in.old_index)
         undo.callback(self._restore_index, check_in.old_index)
         lock.publish()
         self._disk.sync_folder(self._location.control)
-        written = self._index_signature()
-        assert written is not None
-        self._written = (written, index)
+        self._written = (data[-CHECKSUM_BYTES:], index)
         return True
 
     def _restore_index(self, backup: str) -> None:
@@ -192,18 +204,35 @@ class Publisher:
             return False
         return self._refs.head_branch() == self._ref.removeprefix("refs/heads/")
 
-    def _index_signature(self) -> Signature | None:
-        try:
-            return Signature.of(os.lstat(self._index_path))
-        except FileNotFoundError:
-            return None
+
+def _catch_up(index: Index, tree: WorkingTree, committed: Mapping[str, str]) -> None:
+    """Bring the session entries of an index that somebody else wrote up to the branch.
+
+    `git commit` reads the index before it takes the lock, so it can write back one from before a
+    save of ours; that would look like a staged change that takes the save back. An entry is caught
+    up only when the working file says so too: what a person staged stays staged.
+    """
+    staged = {
+        os.fsdecode(name): entry.id
+        for name, entry in index.items()
+        if name.startswith(SESSIONS.encode() + b"/") and not entry.stage
+    }
+    for path in staged.keys() | committed.keys():
+        wanted = committed.get(path)
+        if staged.get(path) == wanted:
+            continue
+        file = tree.read(path, limit=OBJECT_BYTES_MAX)
+        if file is None and wanted is None:
+            index.remove(os.fsencode(path))
+        elif file is not None and object_id("blob", file.data) == wanted:
+            _enter(index, tree, path, file.data, file.signature)
 
 
 def _enter(
     index: Index, tree: WorkingTree, path: str, data: bytes | None, written: Signature | None
 ) -> None:
     """Set the index entry of a file that was just put in place."""
-    name = path.encode()
+    name = os.fsencode(path)
     if data is None:
         index.remove(name)
         return

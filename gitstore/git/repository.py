@@ -20,7 +20,7 @@ from gitstore.git.graph import CommitFacts
 from gitstore.git.location import Location, check, check_branch, create, locate
 from gitstore.git.lock import Workshop
 from gitstore.git.objects import Objects, parse_commit
-from gitstore.git.publish import Publisher
+from gitstore.git.publish import SESSIONS, Publisher
 from gitstore.git.refs import Refs
 from gitstore.git.translate import translated
 from gitstore.types import CommitId, Revision
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from gitstore.git.checkout import WorkingFile
     from gitstore.types import Author, Durability, Runtime
 
-_MERGE_STATES = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _COMMITS_KEPT = 4096
 
 
@@ -243,8 +242,7 @@ class Repository:
 
     def is_merging(self) -> bool:
         """Whether a merge, cherry-pick or revert waits in the working tree to be finished."""
-        control = self._location.control
-        return any(os.path.exists(os.path.join(control, name)) for name in _MERGE_STATES)
+        return self._location.is_merging
 
     # --- writing --------------------------------------------------------------
 
@@ -281,11 +279,28 @@ class Repository:
             RepositoryError: nothing was changed, unless the message says that the branch moved.
         """
         with translated(self.path):
-            done = self._publisher.publish(draft, tree=self.working_tree(), seen=seen, who=who)
+            done = self._publisher.publish(
+                draft,
+                tree=self.working_tree(),
+                seen=seen,
+                who=who,
+                committed=lambda: self._files_below(draft.base, SESSIONS),
+            )
         if done:
             for name, data in draft.trees():
                 self._objects.keep_tree(name, data)
         return done
+
+    def _files_below(self, commit: CommitId | None, folder: str) -> dict[str, str]:
+        """Return path and id of the files two levels below a folder of a commit."""
+        top = self.find(self.tree(commit), folder)
+        found: dict[str, str] = {}
+        for shard in [] if top is None or not top.is_folder else self.entries(top.id):
+            if shard.is_folder:
+                above = f"{folder}/{os.fsdecode(shard.name)}"
+                for entry in self.entries(shard.id):
+                    found[f"{above}/{os.fsdecode(entry.name)}"] = entry.id
+        return found
 
 
 def _time_of(signature: str) -> int:
