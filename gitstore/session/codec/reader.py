@@ -23,7 +23,6 @@ from ruamel.yaml.events import (
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
-    StreamEndEvent,
 )
 from ruamel.yaml.reader import ReaderError
 
@@ -81,9 +80,7 @@ def parse_events(text: str, *, pure: bool) -> Iterator[Event]:
         return
     parser = _libyaml.CParser(text)
     try:
-        event: Event = None
-        while type(event) is not StreamEndEvent:
-            event = parser.get_event()
+        while (event := parser.get_event()) is not None:
             yield event
     finally:
         parser.dispose()

@@ -1,0 +1,90 @@
+"""From an error to one line on standard error, and an exit code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gitstore import (
+    AmbiguousCommitError,
+    BeforeHistoryError,
+    InvalidSessionIdError,
+    NaiveTimeError,
+    RepositoryError,
+    SerializationError,
+    SessionExistsError,
+    SessionNotFoundError,
+    StaleRevisionError,
+    StorageError,
+    UnknownCommitError,
+)
+
+UNEXPECTED: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+CONFLICT: Final = 4
+INVALID_INPUT: Final = 5
+REPOSITORY: Final = 6
+BUSY: Final = 7
+INTERRUPTED: Final = 130
+OUTPUT_CLOSED: Final = 141
+
+#: What `--help` prints.
+EXIT_CODES: Final = """\b
+Exit codes:
+  0    done
+  1    unexpected: a bug of gitstore, or output that cannot be written
+  2    usage: the command line, or an id or commit that is short for several
+  3    not found: no such session, commit or time
+  4    stale, exists or conflict: something else is stored than was expected
+  5    invalid input: a session that cannot be read or stored, or its id
+  6    repository: missing, damaged, not permitted, unsupported, disk full
+  7    busy: somebody else holds a lock; the same command may work later
+  130  interrupted
+  141  whoever read the output went away
+"""
+
+_ADVICE: Final = {
+    "list() shows what is stored": "`gitstore list` shows what is stored",
+    "load it, or save with expected=Expect.ANY": "save it without --expected to overwrite it",
+    "load it again and repeat the change": "`gitstore show --json ID` tells what is stored now",
+    "`git log` lists them": "`gitstore log` lists them",
+    "open it with create=True, or run `gitstore init`": "make one with `gitstore init`",
+}
+
+
+class AmbiguousPrefixError(StorageError):
+    """The beginning of an id fits several sessions."""
+
+    #: More are counted, not listed.
+    LISTED_MAX: Final = 5
+
+    def __init__(self, prefix: str, candidates: list[str]) -> None:
+        listed = ", ".join(candidates[: self.LISTED_MAX])
+        more = len(candidates) - self.LISTED_MAX
+        rest = f" and {more} more" if more > 0 else ""
+        super().__init__(f"{prefix} is short for {listed}{rest}; give more characters")
+
+
+def exit_code(error: StorageError) -> int:
+    """Return the exit code that stands for an error."""
+    match error:
+        case SessionNotFoundError() | UnknownCommitError() | BeforeHistoryError():
+            return NOT_FOUND
+        case SessionExistsError() | StaleRevisionError():
+            return CONFLICT
+        case InvalidSessionIdError() | SerializationError():
+            return INVALID_INPUT
+        case AmbiguousPrefixError() | AmbiguousCommitError() | NaiveTimeError():
+            return USAGE
+        case RepositoryError():
+            return BUSY if error.retryable else REPOSITORY
+        case _:
+            return UNEXPECTED
+
+
+def explain(error: StorageError) -> str:
+    """Return what is wrong, with the advice put in terms of commands."""
+    text = str(error)
+    for method, command in _ADVICE.items():
+        text = text.replace(method, command)
+    return text
