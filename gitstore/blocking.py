@@ -117,13 +117,16 @@ class BlockingSessionStore:
             )
 
         try:
-            return cls(opened(), author=author, remote=remote, runtime=runtime)
+            repository = opened()
         except RepositoryNotFoundError:
             if not create:
                 raise
-        Repository.create(where, bare=bare, branch=branch or DEFAULT_BRANCH, runtime=runtime)
-        store = cls(opened(), author=author, remote=remote, runtime=runtime)
-        store._writer.initialise(_ATTRIBUTES, _ATTRIBUTES_DATA)
+            Repository.create(where, bare=bare, branch=branch or DEFAULT_BRANCH, runtime=runtime)
+            repository = opened()
+        store = cls(repository, author=author, remote=remote, runtime=runtime)
+        if create:
+            # Also when it was there: who made it may have died before the first commit.
+            store._writer.initialise(_ATTRIBUTES, _ATTRIBUTES_DATA)
         return store
 
     @property

@@ -15,13 +15,13 @@ from gitstore.errors import (
 from gitstore.session import codec
 from gitstore.session.merge import merge
 from gitstore.session.model import SessionAsset
-from gitstore.types import Conflict, Expect, Expected, Outcome, Revision, Saved, SessionId
+from gitstore.types import CommitId, Conflict, Expect, Expected, Outcome, Revision, Saved, SessionId
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Request:
     """One write waiting for its turn; `saved` or `error` is set when it has had it."""
 
@@ -29,6 +29,8 @@ class Request:
     operation: str
     message: str | None = None
     actor: str | None = None
+    #: The commit of the hand edit that had to be kept first.
+    adopted: CommitId | None = field(default=None, init=False)
     saved: Saved | None = field(default=None, init=False)
     error: StorageError | None = field(default=None, init=False)
 
@@ -45,19 +47,19 @@ class Request:
         return self.saved
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Adopt(Request):
     """Commit the hand edit of a session, if there still is one."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Delete(Request):
     """Remove a session."""
 
     expected: Expected
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Save(Request):
     """Store a session."""
 

@@ -33,12 +33,12 @@ class RowCache:
 
     def load(self) -> dict[tuple[SessionId, Revision], SessionMeta]:
         """Return every row that is kept."""
-        if not self._path.exists():
-            return {}
         try:
+            if not self._path.exists():
+                return {}
             with closing(self._connect()) as connection:
                 rows = [_row(values) for values in connection.execute(_SELECT)]
-        except (sqlite3.Error, ValueError, TypeError):
+        except (OSError, sqlite3.Error, ValueError, TypeError):
             self._forget()
             return {}
         return {(row.id, row.revision): row for row in rows if row.revision is not None}
@@ -46,12 +46,12 @@ class RowCache:
     def store(self, rows: Iterable[SessionMeta]) -> None:
         """Keep some more rows."""
         values = [_values(row) for row in rows]
-        if not values or not self._path.parent.exists():
-            return
         try:
+            if not values or not self._path.parent.exists():
+                return
             with closing(self._connect()) as connection, connection:
                 connection.executemany(_INSERT, values)
-        except sqlite3.Error:
+        except (OSError, sqlite3.Error):
             self._forget()
 
     def _connect(self) -> sqlite3.Connection:

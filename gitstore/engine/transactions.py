@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -61,21 +63,31 @@ class Writer:
     def run(self, requests: Sequence[Request]) -> None:
         """Serve the requests; each is settled when this returns."""
         self._queue.extend(requests)
-        while not all(request.is_settled for request in requests):
-            with self._turn:
-                if not all(request.is_settled for request in requests):
-                    self._serve_group()
+        try:
+            while not all(request.is_settled for request in requests):
+                with self._turn:
+                    if not all(request.is_settled for request in requests):
+                        self._serve_group()
+        except BaseException:
+            # Interrupted: what nobody has begun must not be committed when the caller is gone.
+            for request in requests:
+                with suppress(ValueError):
+                    self._queue.remove(request)
+            raise
 
     def initialise(self, path: str, data: bytes) -> None:
         """Make the first commit of a new store, unless there is one or the file is there already."""
+        if self._repository.tip() is not None:
+            return
         message = compose(operation="init", session_id=None, message=None, actor=None)
         with self._turn, self._repository.writing():
             draft = self._repository.draft()
             tree = self._repository.working_tree()
-            if draft.base is not None or (tree and tree.read(path, limit=codec.MAX_BYTES)):
+            file = None if tree is None else tree.read(path, limit=codec.MAX_BYTES)
+            if draft.base is not None or (file is not None and file.data != data):
                 return
             self._commit(draft, path, data, message)
-            self._repository.publish(draft, seen={path: None}, who=self._author)
+            self._repository.publish(draft, tree=tree, seen={path: file}, who=self._author)
 
     def _serve_group(self) -> None:
         group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP_MAX))]
@@ -87,20 +99,13 @@ class Writer:
                 request.error = request.error or error
         except BaseException:
             # Not ours to explain. The others must not wait for a turn that was taken.
-            self._queue.extendleft(request for request in group if not request.is_settled)
+            self._queue.extendleft(each for each in reversed(group) if not each.is_settled)
             raise
 
     def _commit_group(self, group: list[Request]) -> None:
         backoff = _BACKOFF_SECONDS
         for _ in range(ATTEMPTS_MAX):
-            turn = _Turn(self._repository)
-            pending = [request for request in group if not request.is_settled]
-            outcomes = [(request, self._attempt(request, turn)) for request in pending]
-            if turn.draft.tip == turn.draft.base or self._repository.publish(
-                turn.draft, seen=turn.seen, who=self._author
-            ):
-                for request, saved in outcomes:
-                    request.saved = saved
+            if self._try_group(group):
                 return
             self._runtime.sleep(backoff * (0.5 + self._runtime.chance()))
             backoff = min(2 * backoff, _BACKOFF_SECONDS_MAX)
@@ -109,45 +114,78 @@ class Writer:
         )
         raise ConcurrentUpdateError(message, path=self._repository.path)
 
-    def _attempt(self, request: Request, turn: _Turn) -> Saved | None:
-        """Add the commits of one request to the draft; a request that fails, fails alone."""
+    def _try_group(self, group: list[Request]) -> bool:
+        """Settle the group on the branch as it is now; False if the branch or a file moved on."""
+        turn = _Turn(self._repository)
+        adopted = [self._adopt(request, turn) for request in group]
+        if turn.draft.tip != turn.draft.base:
+            # On their own, before their files are replaced: should we die then, they are in history.
+            if not self._publish(turn):
+                return False
+            for request, commit in zip(group, adopted, strict=True):
+                if isinstance(commit, str):
+                    request.adopted = commit
+            turn = turn.after_adoption()
+        outcomes = [
+            refusal if isinstance(refusal, StorageError) else self._attempt(request, turn)
+            for request, refusal in zip(group, adopted, strict=True)
+        ]
+        if turn.draft.tip == turn.draft.base:
+            # What is called stored already may have been stored by somebody who died before syncing.
+            self._repository.confirm(turn.draft.base)
+        elif not self._publish(turn):
+            return False
+        # Refusals count only now, too: they may rest on others of the group.
+        for request, outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, StorageError):
+                request.error = outcome
+            else:
+                request.saved = replace(outcome, adopted=request.adopted)
+        return True
+
+    def _publish(self, turn: _Turn) -> bool:
+        return self._repository.publish(
+            turn.draft, tree=turn.tree, seen=turn.seen, who=self._author
+        )
+
+    def _attempt(self, request: Request, turn: _Turn) -> Saved | StorageError:
+        """Add the commit of one request to the draft; a request that fails, fails alone."""
+        path = path_of(request.session_id)
         try:
-            path = path_of(request.session_id)
-            adopted = self._adopt(request, turn, path)
             match request:
                 case Save():
-                    saved = self._save(request, turn, path)
+                    return self._save(request, turn, path)
                 case Delete():
-                    saved = self._delete(request, turn, path)
+                    return self._delete(request, turn, path)
                 case _:
+                    outcome = Outcome.UNCHANGED if request.adopted is None else Outcome.UPDATED
                     revision = turn.draft.blob_at(path)
-                    outcome = Outcome.UNCHANGED if adopted is None else Outcome.UPDATED
-                    saved = _saved(request, outcome, revision, adopted)
+                    return _saved(request, outcome, revision, request.adopted)
         except StorageError as error:
-            request.error = error
-            return None
-        return _with_adopted(saved, adopted)
+            return error
 
-    def _adopt(self, request: Request, turn: _Turn, path: str) -> CommitId | None:
+    def _adopt(self, request: Request, turn: _Turn) -> CommitId | StorageError | None:
         """Commit what a person wrote into the file of the session since the last commit."""
+        path = path_of(request.session_id)
         if turn.tree is None or path in turn.seen:
             return None
-        file = turn.tree.read(path, limit=codec.MAX_BYTES)
-        committed = turn.draft.blob_at(path)
-        if file is not None and object_id("blob", file.data) != committed:
-            if self._repository.is_merging():
-                message = (
-                    f"{path} is part of an unfinished merge; nothing was saved. Finish it with "
-                    "`git commit`, or undo it with `git merge --abort`, and try again"
-                )
-                raise ConcurrentUpdateError(message, path=self._repository.path)
+        try:
+            file = turn.tree.read(path, limit=codec.MAX_BYTES)
             turn.seen[path] = file
-            message = compose(
-                operation="adopt", session_id=request.session_id, message=None, actor=None
+            if file is None or object_id("blob", file.data) == turn.draft.blob_at(path):
+                return None
+        except StorageError as error:
+            return error
+        if self._repository.is_merging():
+            message = (
+                f"{path} is part of an unfinished merge; nothing was saved. Finish it with "
+                "`git commit`, or undo it with `git merge --abort`, and try again"
             )
-            return self._commit(turn.draft, path, file.data, message)
-        turn.seen[path] = file
-        return None
+            return ConcurrentUpdateError(message, path=self._repository.path)
+        message = compose(
+            operation="adopt", session_id=request.session_id, message=None, actor=None
+        )
+        return self._commit(turn.draft, path, file.data, message)
 
     def _save(self, request: Save, turn: _Turn, path: str) -> Saved:
         current = turn.draft.blob_at(path)
@@ -229,6 +267,12 @@ class _Turn:
         self.seen: dict[str, WorkingFile | None] = {}
         self._repository = repository
 
+    def after_adoption(self) -> _Turn:
+        """Return the turn that goes on from the published edits: the same files, a new draft."""
+        turn = copy(self)
+        turn.draft = self._repository.draft()
+        return turn
+
     def read(self, revision: Revision) -> bytes | None:
         """Return the bytes of a revision, staged or stored; None if there is no such revision."""
         staged = self.draft.staged.get(revision)
@@ -250,7 +294,3 @@ def _saved(
     request: Request, outcome: Outcome, revision: Revision | None, commit: CommitId | None
 ) -> Saved:
     return Saved(session_id=request.session_id, outcome=outcome, revision=revision, commit=commit)
-
-
-def _with_adopted(saved: Saved, adopted: CommitId | None) -> Saved:
-    return saved if adopted is None else replace(saved, adopted=adopted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitstore.errors import SerializationError, UnsafePathError
+from gitstore.errors import RepositoryError, SerializationError
 from gitstore.git.objects import object_id
 from gitstore.session import codec
 from gitstore.session.ids import DIRECTORY, session_id_of
@@ -28,7 +28,7 @@ class HandEdit(NamedTuple):
 
     session_id: SessionId
     revision: Revision | None
-    problem: SerializationError | UnsafePathError | None
+    problem: SerializationError | RepositoryError | None
 
 
 class HandEdits:
@@ -74,7 +74,7 @@ class HandEdits:
     ) -> HandEdit | None:
         try:
             file = tree.read(path, limit=codec.MAX_BYTES)
-        except UnsafePathError as error:
+        except RepositoryError as error:
             return HandEdit(session_id, None, error)
         if file is None:
             return None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gitstore.errors import UnsafePathError
 from gitstore.git import files
 from gitstore.git.files import Signature, discard
+from gitstore.git.translate import translated
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -49,8 +50,9 @@ class WorkingTree:
 
         Raises:
             UnsafePathError: a link or a special file stands in the way, or the file is too large.
+            RepositoryError: it cannot be read.
         """
-        with self.open_folder(path, create=False) as folder:
+        with translated(self.root), self.open_folder(path, create=False) as folder:
             if folder is None:
                 return None
             try:
@@ -65,7 +67,7 @@ class WorkingTree:
 
     def scan(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
         """Return the path and status of every regular file two levels below `folder`."""
-        with self.open_folder(folder + "/x", create=False) as top:
+        with translated(self.root), self.open_folder(folder + "/x", create=False) as top:
             if top is None:
                 return
             for shard in os.listdir(top):

@@ -51,6 +51,7 @@ class Cached:
 
     id: str
     size: int
+    ctime: tuple[int, int]
     mtime: tuple[int, int]
     inode: int
     stage: int
@@ -119,10 +120,8 @@ class Index:
         """
         size = status.st_size & _LOW if trusted else 0
         entry = _ENTRY.pack(
-            status.st_ctime_ns // _SECOND_NS & _LOW,
-            status.st_ctime_ns % _SECOND_NS,
-            status.st_mtime_ns // _SECOND_NS & _LOW,
-            status.st_mtime_ns % _SECOND_NS,
+            *_split(status.st_ctime_ns),
+            *_split(status.st_mtime_ns),
             status.st_dev & _LOW,
             status.st_ino & _LOW,
             stat.S_IFREG | 0o644,
@@ -271,6 +270,7 @@ def _cached(data: bytes | bytearray, start: int) -> Cached:
     return Cached(
         id=fields[10].hex(),
         size=fields[9],
+        ctime=(fields[0], fields[1]),
         mtime=(fields[2], fields[3]),
         inode=fields[5],
         stage=(fields[11] & _STAGE) >> 12,
@@ -284,12 +284,17 @@ def _unchanged(run: bytes | bytearray, start: int, path: bytes) -> bool:
         status = os.lstat(path)
     except OSError:
         return False
-    seconds, nanoseconds = divmod(status.st_mtime_ns, _SECOND_NS)
     return (
-        cached.mtime == (seconds & _LOW, nanoseconds)
+        cached.mtime == _split(status.st_mtime_ns)
+        and cached.ctime == _split(status.st_ctime_ns)
         and cached.size == status.st_size & _LOW
         and cached.inode == status.st_ino & _LOW
     )
+
+
+def _split(nanoseconds: int) -> tuple[int, int]:
+    """Return a time as the index has it."""
+    return nanoseconds // _SECOND_NS & _LOW, nanoseconds % _SECOND_NS
 
 
 def _without_compression(body: bytes, count: int) -> bytes:

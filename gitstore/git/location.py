@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from dulwich.repo import Repo
 from gitstore.errors import (
     CorruptRepositoryError,
     RepositoryError,
+    RepositoryLockedError,
     RepositoryNotFoundError,
     UnsafePathError,
     UnsupportedRepositoryError,
@@ -21,8 +23,11 @@ from gitstore.errors import (
 )
 from gitstore.git.config import TRUE, Config
 from gitstore.git.files import Disk
+from gitstore.git.lock import flocked
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from gitstore.types import Runtime
 
 _ADVICE = {
@@ -37,6 +42,9 @@ _KNOWN_EXTENSIONS = {
 }
 _MERGE_STATES = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _INIT_PREFIX = ".gitstore-init-"
+#: Making one takes a few milliseconds.
+_CREATE_SECONDS_MAX = 10.0
+_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +150,30 @@ def create(path: str, *, bare: bool, branch: str, runtime: Runtime) -> None:
         message = "a file or a folder with other content is there; choose an empty folder"
         raise RepositoryError(message, path=path)
     os.makedirs(parent, exist_ok=True)
+    with _creating(parent, runtime=runtime):
+        _create(path, parent, bare=bare, branch=branch, runtime=runtime)
+
+
+@contextmanager
+def _creating(parent: str, *, runtime: Runtime) -> Generator[None]:
+    """Keep other creators out of a folder, and remove what dead ones left in it."""
+    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = runtime.monotonic() + _CREATE_SECONDS_MAX
+        while not flocked(descriptor):
+            if runtime.monotonic() >= deadline:
+                message = "another process is making a repository there; try again"
+                raise RepositoryLockedError(message, path=parent, lock=parent)
+            runtime.sleep(_POLL_SECONDS)
+        for name in os.listdir(parent):
+            if name.startswith(_INIT_PREFIX):
+                shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _create(path: str, parent: str, *, bare: bool, branch: str, runtime: Runtime) -> None:
     scratch = os.path.join(parent, _INIT_PREFIX + runtime.token())
     try:
         make = Repo.init_bare if bare else Repo.init

@@ -10,6 +10,7 @@ lock is ours, and the next writer removes it; a lock of git's is never removed.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import contextmanager
@@ -70,7 +71,7 @@ class Workshop:
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
         _held.add(descriptor)
         try:
-            self._wait(lambda: _flocked(descriptor), name)
+            self._wait(lambda: flocked(descriptor), name)
             self.recover()
             yield
         finally:
@@ -113,7 +114,7 @@ class Workshop:
         except FileExistsError:
             return False
         except PermissionError as error:
-            if os.access(os.path.dirname(lock), os.W_OK):
+            if error.errno == errno.EPERM and os.access(os.path.dirname(lock), os.W_OK):
                 raise UnsupportedRepositoryError(
                     path=self._common,
                     feature="a file system without hard links",
@@ -174,7 +175,8 @@ class GitLock:
         discard(self._own)
 
 
-def _flocked(descriptor: int) -> bool:
+def flocked(descriptor: int) -> bool:
+    """Take the lock of an open file or folder, unless somebody holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

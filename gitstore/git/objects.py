@@ -7,18 +7,20 @@ dulwich reads packs and alternates.
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
+import traceback
+import weakref
 import zlib
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
 from dulwich.errors import ChecksumMismatch
 from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID
+from dulwich.pack import PackFileDisappeared
 
 from gitstore.errors import CorruptRepositoryError
 from gitstore.git.files import discard, write_all
@@ -38,6 +40,14 @@ _HEADER_BYTES_MAX = 64
 _TREES_KEPT = 2048
 _STORES_KEPT = 4
 _ATTEMPTS = 5
+_STALE = (
+    PackFileDisappeared,
+    ChecksumMismatch,
+    zlib.error,
+    ValueError,
+    AssertionError,
+    BufferError,
+)
 _KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 
 
@@ -84,16 +94,16 @@ class Objects:
         self._disk = disk
         self._runtime = runtime
         self._config = config
+        #: dulwich's stores that nobody uses now.
         self._stores: list[DiskObjectStore] = []
-        self._failed: list[DiskObjectStore] = []
+        weakref.finalize(self, _close, self._stores)
         self._mutex = threading.Lock()
         self._trees: OrderedDict[str, bytes] = OrderedDict()
 
     def close(self) -> None:
         """Close the packs that are open."""
         with self._mutex:
-            stores, self._stores = [*self._stores, *self._failed], []
-            self._failed = [store for store in stores if not _closed(store)]
+            _close(self._stores)
 
     def read(self, name: str, kind: str) -> bytes:
         """Return the data of an object.
@@ -143,17 +153,26 @@ class Objects:
 
     def write(self, staged: Staged) -> None:
         """Write objects, loose, and make them durable: one barrier for all of them."""
-        folders: set[str] = set()
-        for name, whole in staged.items():
-            folders.add(self._write_loose(name, whole))
-        self._disk.sync_folders(sorted(folders))
+        self._write_all(staged.items())
 
     def put_back(self, staged: Staged) -> None:
         """Write again whatever a `git gc --prune=now` took away before a ref named it."""
         lost = [item for item in staged.items() if not os.path.exists(self._path(item[0]))]
         lost = [item for item in lost if self._read_packed(item[0]) is None]
-        folders = {self._write_loose(name, whole) for name, whole in lost}
-        self._disk.sync_folders(sorted(folders))
+        self._write_all(lost)
+
+    def _write_all(self, items: Iterable[tuple[str, bytes]]) -> None:
+        """Write objects, and begin again when a `git gc` takes a file or an empty folder away."""
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                folders = {self._write_loose(name, whole) for name, whole in items}
+                # The folders' own names too: who made them may have died before syncing that.
+                self._disk.sync_folders([*sorted(folders), self._folder] if folders else ())
+            except FileNotFoundError:
+                if not left:
+                    raise
+            else:
+                return
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name[:2], name[2:])
@@ -165,7 +184,9 @@ class Objects:
         if self._freshened(path):
             return folder
         temporary = os.path.join(folder, "tmp_obj_" + self._runtime.token())
-        descriptor = self._create(temporary)
+        with suppress(FileExistsError):
+            os.mkdir(folder)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
         try:
             try:
                 write_all(descriptor, zlib.compress(whole, _LEVEL))
@@ -177,16 +198,6 @@ class Objects:
             discard(temporary)
             raise
         return folder
-
-    def _create(self, path: str) -> int:
-        """Create a file whose folder may not be there; `git gc` removes empty ones at any time."""
-        for _ in range(_ATTEMPTS):
-            self._disk.make_folder(os.path.dirname(path))
-            try:
-                return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
-            except FileNotFoundError:
-                continue
-        raise FileNotFoundError(errno.ENOENT, "the folder keeps disappearing", path)
 
     def _freshened(self, path: str) -> bool:
         """Whether the object is there already: then it is kept from `git prune`, and synced.
@@ -228,15 +239,26 @@ class Objects:
         return header.partition(b" ")[0].decode(), data
 
     def _read_packed(self, name: str) -> tuple[str, bytes] | None:
+        try:
+            found = self._read_pack(name)
+        except _STALE:
+            # A `git gc` replaced the packs that this store had open: look again with a new one.
+            with self._mutex:
+                _close(self._stores)
+            try:
+                found = self._read_pack(name)
+            except _STALE as error:
+                raise self._corrupt(name, f"cannot be read from its pack ({error})") from error
+        if found is not None and object_id(*found) != name:
+            raise self._corrupt(name, "is not what its name says")
+        return found
+
+    def _read_pack(self, name: str) -> tuple[str, bytes] | None:
         with self._packs() as store:
             try:
                 kind, data = store.get_raw(ObjectID(name.encode()))
             except KeyError:
                 return None
-            except (ChecksumMismatch, zlib.error, ValueError, AssertionError) as error:
-                raise self._corrupt(name, f"cannot be read from its pack ({error})") from error
-        if object_id(_KINDS[kind], data) != name:
-            raise self._corrupt(name, "is not what its name says")
         return _KINDS[kind], data
 
     @contextmanager
@@ -248,10 +270,10 @@ class Objects:
             store = DiskObjectStore.from_config(self._folder, self._config.file())
         try:
             yield store
-        except BaseException:
-            # It cannot be closed while the traceback holds a view of its pack.
-            with self._mutex:
-                self._failed = [store, *(old for old in self._failed if not _closed(old))]
+        except BaseException as error:
+            # Frames of the traceback hold views of its packs, which then cannot be closed.
+            traceback.clear_frames(error.__traceback__)
+            store.close()
             raise
         with self._mutex:
             if len(self._stores) < _STORES_KEPT:
@@ -264,13 +286,9 @@ class Objects:
         return CorruptRepositoryError(message, path=self._repository, object_id=name)
 
 
-def _closed(store: DiskObjectStore) -> bool:
-    """Close a store; False if something still looks into one of its packs."""
-    try:
-        store.close()
-    except BufferError:
-        return False
-    return True
+def _close(stores: list[DiskObjectStore]) -> None:
+    while stores:
+        stores.pop().close()
 
 
 def parse_commit(data: bytes) -> Mapping[str, list[str]]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gitstore.git.lock import GitLock, Workshop
     from gitstore.git.objects import Objects
     from gitstore.git.refs import Refs
-    from gitstore.types import Author
+    from gitstore.types import Author, CommitId
 
 
 #: The folder whose index entries are ours.
@@ -79,6 +79,14 @@ class Publisher:
         self._index_path = os.path.join(location.control, "index")
         #: The index as last written by us, and the checksum it got.
         self._written: tuple[bytes, Index] | None = None
+        #: The tip that was last known to be durable.
+        self._confirmed: CommitId | None = None
+
+    def confirm(self, tip: CommitId | None) -> None:
+        """Make a tip durable that somebody else moved the branch to, and may not have synced."""
+        if tip is not None and tip != self._confirmed:
+            self._refs.sync(self._ref)
+            self._confirmed = tip
 
     def publish(
         self,
@@ -181,7 +189,7 @@ class Publisher:
         """Make the move of the branch durable, and write it into the reflog."""
         assert draft.tip is not None
         try:
-            self._refs.sync(self._ref)
+            self.confirm(draft.tip)
             self._objects.put_back(draft.staged)
         except OSError as error:
             message = (

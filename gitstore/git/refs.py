@@ -34,6 +34,8 @@ class Refs:
             raise CorruptRepositoryError("HEAD is missing", path=self._control)
         if text.startswith("ref: refs/heads/"):
             return text.removeprefix("ref: refs/heads/").strip()
+        if not text.startswith("ref: "):
+            self._checked("HEAD", text.strip())
         return None
 
     def read(self, name: str) -> CommitId | None:

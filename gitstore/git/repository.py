@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gitstore.errors import CorruptRepositoryError
+from gitstore.errors import CorruptRepositoryError, RepositoryError
 from gitstore.git import trees
 from gitstore.git.checkout import WorkingTree
 from gitstore.git.draft import Draft
@@ -54,7 +54,11 @@ class Repository:
         objects = Objects(common, disk=disk, runtime=runtime, config=location.config)
         refs = Refs(location.control, common, disk=disk, workshop=workshop)
         self.path = location.path
-        self.branch = check_branch(branch or refs.head_branch() or "main", path=location.path)
+        branch = branch or refs.head_branch()
+        if branch is None:
+            message = "HEAD is on no branch; run `git switch BRANCH`, or open it with branch=..."
+            raise RepositoryError(message, path=location.path)
+        self.branch = check_branch(branch, path=location.path)
         self.ref = f"refs/heads/{self.branch}"
         self._location = location
         self._disk = disk
@@ -86,6 +90,7 @@ class Repository:
             UnsupportedRepositoryError: it uses what gitstore cannot keep right.
             UnsafePathError: its sessions folder is a symbolic link.
             CorruptRepositoryError: its config or HEAD cannot be read.
+            RepositoryError: no branch is named, and HEAD is on none.
         """
         with translated(path):
             location = locate(path)
@@ -266,11 +271,27 @@ class Repository:
             read_tree=self._objects.read_tree,
         )
 
-    def publish(self, draft: Draft, *, seen: Mapping[str, WorkingFile | None], who: Author) -> bool:
+    def confirm(self, tip: CommitId | None) -> None:
+        """Make durable what the branch points at, before something is called stored already.
+
+        Raises:
+            RepositoryError: the disk did not confirm it.
+        """
+        with translated(self.path):
+            self._publisher.confirm(tip)
+
+    def publish(
+        self,
+        draft: Draft,
+        *,
+        tree: WorkingTree | None,
+        seen: Mapping[str, WorkingFile | None],
+        who: Author,
+    ) -> bool:
         """Make the commits of a draft durable, and move the branch to the last of them.
 
-        `seen` holds, for each changed path, the working file that was examined. Only inside
-        `writing`.
+        `tree` is the working tree that the draft was decided on, and `seen` holds, for each changed
+        path, the file that was examined there. Only inside `writing`.
 
         Returns:
             False, with nothing changed, if the branch or one of the files has moved on.
@@ -281,7 +302,7 @@ class Repository:
         with translated(self.path):
             done = self._publisher.publish(
                 draft,
-                tree=self.working_tree(),
+                tree=tree,
                 seen=seen,
                 who=who,
                 committed=lambda: self._files_below(draft.base, SESSIONS),

@@ -143,6 +143,18 @@ def test_a_branch_that_is_not_checked_out_leaves_the_working_tree_alone(tmp_path
     assert tree_of(tmp_path / "s", "other") == [path_of(SessionId("b"))]
 
 
+def test_a_detached_head_needs_a_named_branch(tmp_path: Path) -> None:
+    with BlockingSessionStore.open(tmp_path / "s", create=True) as store:
+        store.save(session("a"))
+    run_git(tmp_path / "s", "checkout", "-q", "--detach")
+    with pytest.raises(RepositoryError, match="on no branch"):
+        BlockingSessionStore.open(tmp_path / "s")
+    with BlockingSessionStore.open(tmp_path / "s", branch="main") as store:
+        store.save(session("b"))
+        assert store.exists("a")
+    assert_git_is_content(tmp_path / "s")
+
+
 @pytest.mark.parametrize("name", ["../x", "a..b", "-x", "a b", "x.lock", "a\nb", "@{"])
 def test_a_name_that_is_no_branch_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(RepositoryError, match="not a branch name"):
