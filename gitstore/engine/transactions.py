@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -35,11 +35,14 @@ if TYPE_CHECKING:
 
     from gitstore.git.checkout import WorkingFile, WorkingTree
     from gitstore.git.draft import Draft
+    from gitstore.git.publish import Locks
     from gitstore.git.repository import Repository
     from gitstore.types import Author, Runtime, SessionId
 
 #: Lost races for the branch before a group gives up.
 ATTEMPTS_MAX = 20
+#: Lost races before a group keeps git commands out while it is made, not only while it is published.
+ATTEMPTS_POLITE = 3
 #: Writes served in one turn: bounds what is held in memory, and how long the others wait.
 GROUP_MAX = 64
 _BACKOFF_SECONDS = 0.002
@@ -104,8 +107,8 @@ class Writer:
 
     def _commit_group(self, group: list[Request]) -> None:
         backoff = _BACKOFF_SECONDS
-        for _ in range(ATTEMPTS_MAX):
-            if self._try_group(group):
+        for attempt in range(ATTEMPTS_MAX):
+            if self._try_group(group, insist=attempt >= ATTEMPTS_POLITE):
                 return
             self._runtime.sleep(backoff * (0.5 + self._runtime.chance()))
             backoff = min(2 * backoff, _BACKOFF_SECONDS_MAX)
@@ -114,7 +117,7 @@ class Writer:
         )
         raise ConcurrentUpdateError(message, path=self._repository.path)
 
-    def _try_group(self, group: list[Request]) -> bool:
+    def _try_group(self, group: list[Request], *, insist: bool) -> bool:
         """Settle the group on the branch as it is now; False if the branch or a file moved on."""
         turn = _Turn(self._repository)
         adopted = [self._adopt(request, turn) for request in group]
@@ -125,16 +128,19 @@ class Writer:
             for request, commit in zip(group, adopted, strict=True):
                 if isinstance(commit, str):
                     request.adopted = commit
-            turn = turn.after_adoption()
-        outcomes = [
-            refusal if isinstance(refusal, StorageError) else self._attempt(request, turn)
-            for request, refusal in zip(group, adopted, strict=True)
-        ]
-        if turn.draft.tip == turn.draft.base:
-            # What is called stored already may have been stored by somebody who died before syncing.
-            self._repository.confirm(turn.draft.base)
-        elif not self._publish(turn):
-            return False
+            turn = turn.redrafted()
+        with self._repository.holding(turn.tree) if insist else nullcontext() as locks:
+            if locks is not None:
+                turn = turn.redrafted()
+            outcomes = [
+                refusal if isinstance(refusal, StorageError) else self._attempt(request, turn)
+                for request, refusal in zip(group, adopted, strict=True)
+            ]
+            if turn.draft.tip == turn.draft.base:
+                # Who stored what is stored already may have died before syncing it.
+                self._repository.confirm(turn.draft.base)
+            elif not self._publish(turn, locks):
+                return False
         # Refusals count only now, too: they may rest on others of the group.
         for request, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, StorageError):
@@ -143,9 +149,9 @@ class Writer:
                 request.saved = replace(outcome, adopted=request.adopted)
         return True
 
-    def _publish(self, turn: _Turn) -> bool:
+    def _publish(self, turn: _Turn, locks: Locks | None = None) -> bool:
         return self._repository.publish(
-            turn.draft, tree=turn.tree, seen=turn.seen, who=self._author
+            turn.draft, tree=turn.tree, seen=turn.seen, who=self._author, held=locks
         )
 
     def _attempt(self, request: Request, turn: _Turn) -> Saved | StorageError:
@@ -267,8 +273,8 @@ class _Turn:
         self.seen: dict[str, WorkingFile | None] = {}
         self._repository = repository
 
-    def after_adoption(self) -> _Turn:
-        """Return the turn that goes on from the published edits: the same files, a new draft."""
+    def redrafted(self) -> _Turn:
+        """Return the turn with the same examined files, and a new draft on the branch as it is."""
         turn = copy(self)
         turn.draft = self._repository.draft()
         return turn

@@ -12,7 +12,7 @@ Until 5 every step can be undone, and is, when a later one fails.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from gitstore.git.objects import OBJECT_BYTES_MAX, object_id
 from gitstore.git.refs import ref_change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from gitstore.git.checkout import Replacement, WorkingFile, WorkingTree
     from gitstore.git.draft import Draft
@@ -38,6 +38,15 @@ if TYPE_CHECKING:
 
 #: The folder whose index entries are ours.
 SESSIONS = "sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """git's own locks: whoever holds them keeps every git command from moving the branch."""
+
+    ref: GitLock
+    #: None when there is no working tree to keep in step.
+    index: GitLock | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,47 +105,45 @@ class Publisher:
         seen: Mapping[str, WorkingFile | None],
         who: Author,
         committed: Callable[[], Mapping[str, str]],
+        held: Locks | None,
     ) -> bool:
         """Publish a draft; return False, with nothing changed, if something moved on.
 
-        `committed` returns the session files of the draft's base; it is asked only when somebody
+        `held` are the locks, if the caller took them before making the draft. `committed` returns the session files of the draft's base; it is asked only when somebody
         else has written the index.
         """
         assert draft.tip is not None
         self._objects.write(draft.staged)
         with ExitStack() as undo:
-            check_in = None if tree is None else self._prepare(tree, draft, seen, undo)
-            ref_lock = self._refs.lock(self._ref)
-            undo.callback(ref_lock.release)
-            ref_lock.stage(f"{draft.tip}\n".encode())
+            changes = [] if tree is None else _replacements(tree, draft, seen, undo)
+            locks = held or undo.enter_context(self.holding(tree))
+            locks.ref.stage(f"{draft.tip}\n".encode())
             if self._refs.read(self._ref) != draft.base or self._is_checked_out() is (tree is None):
                 return False
             self._objects.put_back(draft.staged)
-            if check_in is not None and not self._apply(check_in, draft, undo, committed):
-                return False
-            ref_lock.publish()
+            check_in: _CheckIn | None = None
+            if tree is not None and locks.index is not None:
+                check_in = _CheckIn(tree, changes, locks.index, self._workshop.temporary())
+                if not self._apply(check_in, draft, undo, committed):
+                    return False
+            locks.ref.publish()
             undo.pop_all()
         if check_in is not None:
             check_in.keep()
         self._confirm(draft, who)
         return True
 
-    def _prepare(
-        self,
-        tree: WorkingTree,
-        draft: Draft,
-        seen: Mapping[str, WorkingFile | None],
-        undo: ExitStack,
-    ) -> _CheckIn:
-        """Write the new working files aside, and take the lock of the index."""
-        changes: list[Replacement] = []
-        for path, data in draft.files.items():
-            change = tree.replace(path, data, seen=seen[path])
-            undo.callback(change.undo)
-            changes.append(change)
-        lock = self._workshop.lock(self._index_path)
-        undo.callback(lock.release)
-        return _CheckIn(tree, changes, lock, self._workshop.temporary())
+    @contextmanager
+    def holding(self, tree: WorkingTree | None) -> Generator[Locks]:
+        """Hold git's locks of index and branch; what was not published is let go."""
+        with ExitStack() as stack:
+            index: GitLock | None = None
+            if tree is not None:
+                index = self._workshop.lock(self._index_path)
+                stack.callback(index.release)
+            ref = self._refs.lock(self._ref)
+            stack.callback(ref.release)
+            yield Locks(ref, index)
 
     def _apply(
         self,
@@ -211,6 +218,18 @@ class Publisher:
         if self._location.root is None:
             return False
         return self._refs.head_branch() == self._ref.removeprefix("refs/heads/")
+
+
+def _replacements(
+    tree: WorkingTree, draft: Draft, seen: Mapping[str, WorkingFile | None], undo: ExitStack
+) -> list[Replacement]:
+    """Write the new working files, aside."""
+    changes: list[Replacement] = []
+    for path, data in draft.files.items():
+        change = tree.replace(path, data, seen=seen[path])
+        undo.callback(change.undo)
+        changes.append(change)
+    return changes
 
 
 def _catch_up(index: Index, tree: WorkingTree, committed: Mapping[str, str]) -> None:

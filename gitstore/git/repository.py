@@ -20,7 +20,7 @@ from gitstore.git.graph import CommitFacts
 from gitstore.git.location import Location, check, check_branch, create, locate
 from gitstore.git.lock import Workshop
 from gitstore.git.objects import Objects, parse_commit
-from gitstore.git.publish import SESSIONS, Publisher
+from gitstore.git.publish import SESSIONS, Locks, Publisher
 from gitstore.git.refs import Refs
 from gitstore.git.translate import translated
 from gitstore.types import CommitId, Revision
@@ -280,6 +280,16 @@ class Repository:
         with translated(self.path):
             self._publisher.confirm(tip)
 
+    @contextmanager
+    def holding(self, tree: WorkingTree | None) -> Generator[Locks]:
+        """Keep git commands, too, from moving the branch. Only inside `writing`, and not for long.
+
+        Raises:
+            RepositoryLockedError: one of git's locks was held for the whole timeout.
+        """
+        with translated(self.path), self._publisher.holding(tree) as locks:
+            yield locks
+
     def publish(
         self,
         draft: Draft,
@@ -287,11 +297,13 @@ class Repository:
         tree: WorkingTree | None,
         seen: Mapping[str, WorkingFile | None],
         who: Author,
+        held: Locks | None = None,
     ) -> bool:
         """Make the commits of a draft durable, and move the branch to the last of them.
 
         `tree` is the working tree that the draft was decided on, and `seen` holds, for each changed
-        path, the file that was examined there. Only inside `writing`.
+        path, the file that was examined there. `held` are the locks, if they were taken before the
+        draft was made (`holding`). Only inside `writing`.
 
         Returns:
             False, with nothing changed, if the branch or one of the files has moved on.
@@ -305,6 +317,7 @@ class Repository:
                 tree=tree,
                 seen=seen,
                 who=who,
+                held=held,
                 committed=lambda: self._files_below(draft.base, SESSIONS),
             )
         if done:

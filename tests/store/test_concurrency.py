@@ -27,9 +27,11 @@ from gitstore import (
     StoreClosedError,
 )
 from gitstore.blocking import system_runtime
+from gitstore.engine.transactions import ATTEMPTS_POLITE
 from gitstore.testing.promises import say, session, turns
 from gitstore.types import Revision
 from tests.conftest import Git
+from tests.gitcommand import assert_git_is_content, run_git
 from tests.store.gated import gated_store
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitstore import StorageError
+    from gitstore.git.draft import Draft
 
 _TASKS = 64
 
@@ -293,3 +296,26 @@ def test_an_interrupted_save_is_not_made_later(tmp_path: Path) -> None:
         assert asset.revision is None
         store.save(SessionAsset.new(id="next"))
         assert [row.id for row in store.list()] == ["next"]
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_rival_that_never_rests_does_not_starve_a_save(
+    tmp_path: Path, bare: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A git command moves the branch each time that a save is about to: at last it is kept out."""
+    path = tmp_path / "s"
+    with BlockingSessionStore.open(path, create=True, bare=bare) as store:
+        publish = store._repository.publish
+
+        def raced(draft: Draft, **more: Any) -> bool:
+            tree = run_git(path, "rev-parse", "main^{tree}").strip()
+            tip = run_git(path, "rev-parse", "main").strip()
+            rival = run_git(path, "commit-tree", tree, "-p", tip, "-m", "rival").strip()
+            run_git(path, "update-ref", "refs/heads/main", rival, tip, check=False)
+            return publish(draft, **more)
+
+        monkeypatch.setattr(store._repository, "publish", raced)
+        saved = store.save(SessionAsset.new(id="s1"))
+        assert run_git(path, "rev-parse", "main").strip() == saved.commit
+        assert run_git(path, "log", "--format=%s").split("\n").count("rival") == ATTEMPTS_POLITE
+    assert_git_is_content(path)
