@@ -23,6 +23,7 @@
     * BeforeHistoryError         also a LookupError; carries ``at`` and ``first``
     * NaiveTimeError             also a ValueError; carries ``at``
     * StoreClosedError
+    * SigningError               nothing was committed; carries ``key`` and ``problem``
 """
 
 from __future__ import annotations
@@ -242,3 +243,13 @@ class NaiveTimeError(RepositoryError, ValueError):
 
 class StoreClosedError(RepositoryError):
     """The store was used after it was closed."""
+
+
+class SigningError(RepositoryError):
+    """A commit was to be signed and could not be: nothing was committed."""
+
+    def __init__(self, *, path: str, key: str | None, problem: str) -> None:
+        name = "" if key is None else f" with {key}"
+        super().__init__(f"cannot sign{name}: {problem}; nothing was committed", path=path)
+        self.key = key
+        self.problem = problem

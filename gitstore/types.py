@@ -92,6 +92,15 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Masked:
+    """How many secrets of one kind were replaced in one value, such as ``history.turns[3].content``."""
+
+    where: str
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
     """Result of a save or a delete.
 
@@ -99,6 +108,7 @@ class Saved:
     after a delete. `merged` says that the stored session had moved on since this one was loaded
     and that both were merged; `conflicts` then lists the fields in which the saved value won.
     `adopted` is the commit of a hand edit that was found in the working tree and kept first.
+    `masked` lists the secrets that were replaced before anything was written.
     """
 
     session_id: SessionId
@@ -108,25 +118,49 @@ class Saved:
     merged: bool = False
     conflicts: tuple[Conflict, ...] = ()
     adopted: CommitId | None = None
+    masked: tuple[Masked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One commit in the history of a session or of the store.
 
-    `session_id`, `operation` and `actor` are what the commit's trailers say: None in a commit that
-    gitstore did not make. `revision` is the session after it; None if it was deleted, and in the
-    history of the whole store.
+    `session_id` and `actor` are what the commit's trailers say: None in a commit that gitstore did
+    not make. `operation` is the trailer's word too, and is told from what changed where there is
+    none: create, update, delete or merge. `revision` is the session after the commit; None if it
+    was deleted, and in the history of the whole store. `summary` says in one line what changed,
+    against the first parent for one session ("+2 turns, name changed"), by session for the store
+    ("a: +2 turns; b: deleted"). `sessions` are those whose content no parent had, by comparing
+    trees. `time` is the author's.
     """
 
     commit: CommitId
     session_id: SessionId | None
     revision: Revision | None
-    operation: str | None
+    operation: str
     author: Author
     actor: str | None
     time: datetime
     subject: str
+    parents: tuple[CommitId, ...] = ()
+    summary: str = ""
+    sessions: tuple[SessionId, ...] = ()
+    signature: SignatureState | None = None
+
+
+class SignatureState(StrEnum):
+    """What is known of the signature of a commit."""
+
+    UNSIGNED = "unsigned"
+    GOOD = "good"
+    #: The signature is not of these bytes, cannot be read, or its key was revoked.
+    BAD = "bad"
+    #: Right, but by a key that nobody vouches for.
+    UNKNOWN_KEY = "unknown-key"
+    #: Right, but its key was not valid, or is not valid any more.
+    EXPIRED = "expired"
+    #: There is one, and nobody could look: a program is missing, hangs, or fails.
+    UNCHECKED = "unchecked"
 
 
 class SyncMode(StrEnum):
