@@ -2,12 +2,13 @@
 
 Loose objects are written here, not by dulwich: its temporary name blocks the object for ever after a
 crash, and nothing is synced (reference: git's own ``tmp_obj_*`` files, which `git prune` removes).
-dulwich reads packs and alternates.
+Packs are read by `packread`, and where it has no answer by dulwich, which knows alternates too.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import traceback
 import weakref
@@ -17,17 +18,21 @@ from contextlib import contextmanager, suppress
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
-from dulwich.errors import ChecksumMismatch
+from dulwich.errors import ApplyDeltaError, ChecksumMismatch
 from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID
-from dulwich.pack import PackFileDisappeared
+from dulwich.pack import PackFileDisappeared, UnresolvedDeltas
 
 from gitstore.errors import CorruptRepositoryError
+from gitstore.git.commitgraph import CommitGraphs
+from gitstore.git.config import TRUE
 from gitstore.git.files import discard, write_all
+from gitstore.git.packread import QuickPacks
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
+    from gitstore.git.commitgraph import CommitGraph
     from gitstore.git.config import Config
     from gitstore.git.files import Disk
     from gitstore.types import Runtime
@@ -40,15 +45,22 @@ _HEADER_BYTES_MAX = 64
 _TREES_KEPT = 2048
 _STORES_KEPT = 4
 _ATTEMPTS = 5
-_STALE = (
-    PackFileDisappeared,
-    ChecksumMismatch,
-    zlib.error,
-    ValueError,
+#: What dulwich raises over a pack that is damaged, or that a `git gc` replaced while it was open.
+_PACK_TROUBLE = (
+    ApplyDeltaError,
     AssertionError,
     BufferError,
+    ChecksumMismatch,
+    IndexError,
+    OverflowError,
+    PackFileDisappeared,
+    UnresolvedDeltas,
+    ValueError,
+    struct.error,
+    zlib.error,
 )
 _KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
+_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 
 
 def framed(kind: str, data: bytes) -> bytes:
@@ -99,9 +111,13 @@ class Objects:
         weakref.finalize(self, _close, self._stores)
         self._mutex = threading.Lock()
         self._trees: OrderedDict[str, bytes] = OrderedDict()
+        self._quick = QuickPacks(self._folder, bytes_max=OBJECT_BYTES_MAX)
+        self._graphs = CommitGraphs(self._folder)
 
     def close(self) -> None:
         """Close the packs that are open."""
+        self._quick.close()
+        self._graphs.close()
         with self._mutex:
             _close(self._stores)
 
@@ -111,12 +127,31 @@ class Objects:
         Raises:
             CorruptRepositoryError: it is missing, damaged, too large, or not of this kind.
         """
-        found = self._read_loose(name) or self._read_packed(name)
+        found = self._read_quick(name) or self._read_loose(name) or self._read_packed(name)
         if found is None:
             raise self._corrupt(name, "is missing")
         if found[0] != kind:
             raise self._corrupt(name, f"is a {found[0]}, not a {kind}")
         return found[1]
+
+    def glance(self, name: bytes, kind: str) -> bytes:
+        """Return the data of an object by the 20 bytes of its id, as quickly as can be.
+
+        A packed object is not hashed: like git, this trusts the checksums of the compression. For
+        walks over all of history; what is shown or built on must be `read`.
+
+        Raises:
+            CorruptRepositoryError: as `read`.
+        """
+        found = self._quick.read(name)
+        if found is not None and found[0] == _NUMBERS[kind]:
+            return found[1]
+        return self.read(name.hex(), kind)
+
+    def commit_graph(self) -> CommitGraph | None:
+        """Return git's commit-graph, if there is one that can be used, and git is to use it."""
+        wanted = self._config.get("core", "commitgraph")
+        return self._graphs.opened() if wanted is None or wanted.lower() in TRUE else None
 
     def read_tree(self, name: str) -> bytes:
         """Return the data of a tree. Trees never change, so the last ones are kept in memory."""
@@ -138,17 +173,28 @@ class Objects:
 
     def kind_of(self, name: str) -> str | None:
         """Return what kind of object this is, or None if there is no such object."""
-        found = self._read_loose(name) or self._read_packed(name)
+        found = self._read_quick(name) or self._read_loose(name) or self._read_packed(name)
         return None if found is None else found[0]
+
+    def check_loose(self, name: str) -> None:
+        """Read the loose file of an object, even where a pack holds a good one.
+
+        Raises:
+            CorruptRepositoryError: it is damaged.
+        """
+        self._read_loose(name)
 
     def matching(self, prefix: str, limit: int) -> list[str]:
         """Return up to `limit` ids that begin with `prefix`, in order."""
+        found: set[str] = set()
         with self._packs() as store:
-            found: set[str] = set()
-            for name in store.iter_prefix(prefix.encode()):
-                found.add(name.decode())
-                if len(found) >= limit:
-                    break
+            try:
+                for name in store.iter_prefix(prefix.encode()):
+                    found.add(name.decode())
+                    if len(found) >= limit:
+                        break
+            except _PACK_TROUBLE as error:
+                raise self._corrupt(prefix, f"cannot be looked for ({error})") from error
         return sorted(found)
 
     def write(self, staged: Staged) -> None:
@@ -181,7 +227,7 @@ class Objects:
         """Write one object, or make the one that is there durable; return its folder."""
         path = self._path(name)
         folder = os.path.dirname(path)
-        if self._freshened(path):
+        if self._freshened(name, path):
             return folder
         temporary = os.path.join(folder, "tmp_obj_" + self._runtime.token())
         with suppress(FileExistsError):
@@ -199,19 +245,22 @@ class Objects:
             raise
         return folder
 
-    def _freshened(self, path: str) -> bool:
+    def _freshened(self, name: str, path: str) -> bool:
         """Whether the object is there already: then it is kept from `git prune`, and synced.
 
-        Another writer may have written it and not synced it yet. A file that a power cut left
-        without content is no object.
+        Another writer may have written it and not synced it yet. A damaged file is no object, nor is
+        one that a power cut left without content: it is written again.
         """
+        try:
+            if self._read_loose(name) is None:
+                return False
+        except CorruptRepositoryError:
+            return False
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:
-            if os.fstat(descriptor).st_size == 0:
-                return False
             os.utime(descriptor)
             self._disk.sync(descriptor)
         finally:
@@ -238,16 +287,28 @@ class Objects:
         header, _, data = whole.partition(b"\0")
         return header.partition(b" ")[0].decode(), data
 
+    def _read_quick(self, name: str, *, again: bool = False) -> tuple[str, bytes] | None:
+        """Return an object if the packs that are open hold it, whole; `again` asks the new ones."""
+        self._quick.refresh()
+        found = self._quick.read(bytes.fromhex(name), again=again)
+        kind = None if found is None else _KINDS.get(found[0])
+        if found is None or kind is None or object_id(kind, found[1]) != name:
+            return None
+        return kind, found[1]
+
     def _read_packed(self, name: str) -> tuple[str, bytes] | None:
+        found = self._read_quick(name, again=True)
+        if found is not None:
+            return found
         try:
             found = self._read_pack(name)
-        except _STALE:
-            # A `git gc` replaced the packs that this store had open: look again with a new one.
+        except _PACK_TROUBLE:
+            # Perhaps a `git gc` replaced the packs that this store had open: a new one looks again.
             with self._mutex:
                 _close(self._stores)
             try:
                 found = self._read_pack(name)
-            except _STALE as error:
+            except _PACK_TROUBLE as error:
                 raise self._corrupt(name, f"cannot be read from its pack ({error})") from error
         if found is not None and object_id(*found) != name:
             raise self._corrupt(name, "is not what its name says")
