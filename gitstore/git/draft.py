@@ -9,7 +9,10 @@ from gitstore.git.objects import Staged
 from gitstore.types import Author, CommitId, Revision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    #: Returns the signature, in armour, of the bytes of a commit that has none.
+    Sign = Callable[[bytes], bytes]
 
 
 class Draft:
@@ -60,24 +63,49 @@ class Draft:
         return [] if tree is None else list(trees.entries(self._tree(tree)))
 
     def commit(
-        self, path: str, data: bytes | None, *, author: Author, time: int, message: str
+        self,
+        path: str,
+        data: bytes | None,
+        *,
+        author: Author,
+        time: int,
+        message: str,
+        sign: Sign | None = None,
     ) -> CommitId:
         """Add a commit that puts `data` at `path`, or removes what is there when it is None.
 
-        The commit is never older than its parent nor than 1970: git counts on it.
+        The commit is never older than its parent nor than 1970: git counts on it. `sign` makes the
+        signature it carries; when that fails, the draft is as it was.
         """
-        blob = None if data is None else self.staged.add("blob", data)
-        root = self._edit(self._root, path.split("/"), blob)
-        self._root = self._add_tree(b"") if root is None else root
-        self._time = max(self._time, time, 0)
-        who = identity(author, self._time)
+        return self.commit_all({path: data}, author=author, time=time, message=message, sign=sign)
+
+    def commit_all(
+        self,
+        files: Mapping[str, bytes | None],
+        *,
+        author: Author,
+        time: int,
+        message: str,
+        sign: Sign | None = None,
+    ) -> CommitId:
+        """Add one commit that changes several files, as `commit` does one."""
+        root = self._root
+        for path, data in files.items():
+            blob = None if data is None else self.staged.add("blob", data)
+            root = self._edit(root, path.split("/"), blob)
+        root = self._add_tree(b"") if root is None else root
+        when = max(self._time, time, 0)
+        who = identity(author, when)
         parent = b"" if self.tip is None else b"parent %s\n" % self.tip.encode()
-        body = b"tree %s\n%sauthor %s\ncommitter %s\n\n%s" % (
-            self._root.encode(), parent, who, who, message.encode(),
-        )  # fmt: skip
+        head = b"tree %s\n%sauthor %s\ncommitter %s\n" % (root.encode(), parent, who, who)
+        body = b"%s\n%s" % (head, message.encode())
+        if sign is not None:
+            body = with_signature(body, sign(body))
         self.tip = CommitId(self.staged.add("commit", body))
+        self._root = root
+        self._time = when
         self.subject = message.split("\n", 1)[0]
-        self.files[path] = data
+        self.files.update(files)
         return self.tip
 
     def trees(self) -> Iterator[tuple[str, bytes]]:
@@ -108,6 +136,13 @@ class Draft:
         name = self.staged.add("tree", data)
         self._trees[name] = data
         return name
+
+
+def with_signature(commit: bytes, signature: bytes) -> bytes:
+    """Return the commit with the signature as its last header, as git writes it."""
+    head, end, message = commit.partition(b"\n\n")
+    lines = b"\n ".join(signature.rstrip(b"\n").split(b"\n"))
+    return b"%s\ngpgsig %s%s%s" % (head, lines, end, message)
 
 
 def identity(author: Author, time: int) -> bytes:
