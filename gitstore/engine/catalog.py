@@ -71,6 +71,19 @@ class Catalog:
             rows[session_id] = replace(row, problem=str(error))
         return rows
 
+    def list_at(self, commit: CommitId | None) -> dict[SessionId, SessionMeta]:
+        """Return a row for each session of a commit; hand edits play no part."""
+        committed = self.committed(commit)
+        with self._mutex:
+            if not self._rows:
+                self._rows = self._cache.load()
+            known = self._rows
+        # Neither kept in memory nor stored: the rows there are those of the present.
+        return {
+            session_id: known.get((session_id, revision)) or self._read(session_id, revision)
+            for session_id, revision in committed.items()
+        }
+
     def _shard(self, folder: Entry) -> dict[SessionId, Revision]:
         """Return the sessions in one folder of the sessions folder."""
         above = f"{DIRECTORY}/{folder.name.decode(errors='replace')}/"

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import re
+from contextlib import closing
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from gitstore.engine.firstline import first_line_of
+from gitstore.engine.pathwalk import revision_of, walk
 from gitstore.errors import (
     AmbiguousCommitError,
     BeforeHistoryError,
     NaiveTimeError,
     UnknownCommitError,
 )
-from gitstore.git.graph import as_of
+from gitstore.session.ids import path_of
 from gitstore.types import CommitId
 
 if TYPE_CHECKING:
     from gitstore.git.repository import Repository
-    from gitstore.types import At
+    from gitstore.types import At, SessionId
 
 _HEX = re.compile(r"[0-9a-fA-F]{4,40}")
 _FULL = 40
+#: ASCII digits, and no more of them than any history has commits.
+_COUNTED = re.compile(r"@\{([0-9]{1,9})\}")
 _CANDIDATES_SHOWN = 5
 #: How git looks a short ref name up (gitrevisions(7)).
 _REF_RULES = ("refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
@@ -46,23 +53,68 @@ def resolve(repository: Repository, at: At | None) -> CommitId | None:
     return _resolve_name(repository, at)
 
 
+def resolve_for(repository: Repository, session_id: SessionId, at: At | None) -> CommitId | None:
+    """Return the commit that `at` means for a session: as `resolve`, and two more forms.
+
+    ``@{N}`` is the commit of the session's N-th change before the last one, and ``@{0}`` that of the
+    last one. A revision, or its beginning, means the newest commit of the session's history that
+    set it; an id that fits a commit too means the commit.
+
+    Raises:
+        UnknownCommitError: no commit, branch, tag or revision of that name, or less changes.
+        AmbiguousCommitError: an abbreviation fits several commits, or several revisions.
+        BeforeHistoryError: the time is before the first commit.
+        NaiveTimeError: the time has no time zone.
+    """
+    if not isinstance(at, str):
+        return resolve(repository, at)
+    counted = _COUNTED.fullmatch(at)
+    if counted is not None:
+        return _counted_back(repository, session_id, at, int(counted[1]))
+    try:
+        return resolve(repository, at)
+    except UnknownCommitError:
+        if not _HEX.fullmatch(at):
+            raise
+    return _of_revision(repository, session_id, at)
+
+
+def _counted_back(repository: Repository, session_id: SessionId, at: str, number: int) -> CommitId:
+    with closing(walk(repository, path_of(session_id))) as steps:
+        step = next(islice(steps, number, None), None)
+    if step is None:
+        raise UnknownCommitError(path=repository.path, at=at)
+    return CommitId(step.commit.hex())
+
+
+def _of_revision(repository: Repository, session_id: SessionId, at: str) -> CommitId:
+    prefix = at.lower()
+    found: dict[str, CommitId] = {}
+    with closing(walk(repository, path_of(session_id))) as steps:
+        for step in steps:
+            revision = revision_of(step.entry)
+            if revision is not None and revision.startswith(prefix):
+                found.setdefault(revision, CommitId(step.commit.hex()))
+    if len(found) > 1:
+        candidates = tuple(sorted(found))[:_CANDIDATES_SHOWN]
+        raise AmbiguousCommitError(path=repository.path, at=at, candidates=candidates)
+    if not found:
+        raise UnknownCommitError(path=repository.path, at=at)
+    return next(iter(found.values()))
+
+
 def _resolve_time(repository: Repository, at: datetime) -> CommitId:
     if at.tzinfo is None:
         raise NaiveTimeError(path=repository.path, at=at)
     tip = repository.tip()
-    found = None if tip is None else as_of(tip, int(at.timestamp()), repository.facts)
-    if found is None:
-        raise BeforeHistoryError(path=repository.path, at=at, first=_first_time(repository, tip))
-    return found
-
-
-def _first_time(repository: Repository, commit: CommitId | None) -> datetime | None:
-    time: int | None = None
-    while commit is not None:
-        facts = repository.facts(commit)
-        time = facts.time
-        commit = facts.parents[0] if facts.parents else None
-    return None if time is None else datetime.fromtimestamp(time, UTC)
+    if tip is None:
+        raise BeforeHistoryError(path=repository.path, at=at, first=None)
+    line = first_line_of(repository)
+    found = line.as_of(repository, tip, math.floor(at.timestamp()))
+    if found is not None:
+        return found
+    first = datetime.fromtimestamp(line.first_time(repository, tip), UTC)
+    raise BeforeHistoryError(path=repository.path, at=at, first=first)
 
 
 def _resolve_name(repository: Repository, at: str) -> CommitId:

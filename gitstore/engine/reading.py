@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitstore.engine.moments import resolve
+from gitstore.engine.moments import resolve_for
 from gitstore.engine.requests import Adopt
 from gitstore.engine.worktree import problem_of
 from gitstore.errors import SessionNotFoundError
@@ -35,7 +35,7 @@ class Reader:
     def load(self, session_id: SessionId, at: At | None) -> SessionAsset:
         """Return a session, now or then; a hand edit is adopted first."""
         if at is not None:
-            commit = resolve(self._repository, at)
+            commit = resolve_for(self._repository, session_id, at)
             revision = self._repository.blob_at(commit, path_of(session_id))
             if revision is None:
                 raise SessionNotFoundError(session_id=session_id, at=at)
@@ -43,9 +43,12 @@ class Reader:
         data, revision = self._current(session_id)
         return _decoded(data, session_id, revision)
 
-    def exists(self, session_id: SessionId) -> bool:
+    def exists(self, session_id: SessionId, at: At | None) -> bool:
         """Whether the branch has the session, or a person has just written its file."""
         path = path_of(session_id)
+        if at is not None:
+            commit = resolve_for(self._repository, session_id, at)
+            return self._repository.blob_at(commit, path) is not None
         if self._repository.blob_at(self._repository.tip(), path) is not None:
             return True
         tree = self._edits.tree()
