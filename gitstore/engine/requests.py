@@ -15,10 +15,20 @@ from gitstore.errors import (
 from gitstore.session import codec
 from gitstore.session.merge import merge
 from gitstore.session.model import SessionAsset
-from gitstore.types import CommitId, Conflict, Expect, Expected, Outcome, Revision, Saved, SessionId
+from gitstore.types import (
+    MISSING,
+    CommitId,
+    Conflict,
+    Expect,
+    Expected,
+    Outcome,
+    Revision,
+    Saved,
+    SessionId,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -29,6 +39,10 @@ class Request:
     operation: str
     message: str | None = None
     actor: str | None = None
+    #: Ends the subject that is made when there is no `message`.
+    detail: str = ""
+    #: Further trailers of the commit.
+    extra: Mapping[str, str] = field(default_factory=dict[str, str])
     #: The commit of the hand edit that had to be kept first.
     adopted: CommitId | None = field(default=None, init=False)
     saved: Saved | None = field(default=None, init=False)
@@ -73,11 +87,27 @@ class Save(Request):
     merged: dict[str, Any] | None = field(default=None, init=False)
 
 
+@dataclass(slots=True, kw_only=True)
+class Put(Request):
+    """Store a file byte for byte."""
+
+    expected: Expected
+    data: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Revert(Request):
+    """Take back the step from revision `before` to `after`; None where there was no session."""
+
+    before: Revision | None
+    after: Revision | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a save will put into the file."""
+    """What a write will put into the file; no `data` removes it."""
 
-    data: bytes
+    data: bytes | None
     document: dict[str, Any] | None = None
     conflicts: tuple[Conflict, ...] = ()
 
@@ -137,12 +167,54 @@ def content_of(
     return Content(data=data, document=document, conflicts=conflicts)
 
 
-def _document(data: bytes | None, session_id: SessionId) -> dict[str, Any] | None:
-    """Return the document in the bytes, or None if they cannot be read: nothing to merge with."""
+def reverted(
+    revert: Revert, current: Revision | None, *, read: Callable[[Revision], bytes | None]
+) -> Content:
+    """Return what to store when `current` is stored, so that a step is taken back.
+
+    Exactly what was there before the step, if nothing happened since; else both are merged, with
+    the step's result as base. Where one of the two is no session at all, what is stored now stays,
+    and one conflict about the whole session says so.
+
+    Raises:
+        SerializationError: they must be merged, and one cannot be read.
+    """
+    session_id = revert.session_id
+    if current in (revert.after, revert.before):
+        return Content(data=_bytes(revert.before, read))
+    now = _bytes(current, read)
+    base, ours, theirs = (
+        _strict_document(data, session_id)
+        for data in (_bytes(revert.after, read), now, _bytes(revert.before, read))
+    )
+    if ours is None or theirs is None:
+        conflict = Conflict(
+            session_id=session_id,
+            where="",
+            base=MISSING if base is None else base,
+            ours=MISSING if ours is None else ours,
+            theirs=MISSING if theirs is None else theirs,
+        )
+        return Content(data=now, conflicts=(conflict,))
+    merged = merge(base, ours, theirs, session_id=session_id)
+    data = codec.encode(merged.document, previous=now, session_id=session_id)
+    return Content(data=data, document=merged.document, conflicts=merged.conflicts)
+
+
+def _bytes(revision: Revision | None, read: Callable[[Revision], bytes | None]) -> bytes | None:
+    return None if revision is None else read(revision)
+
+
+def _strict_document(data: bytes | None, session_id: SessionId) -> dict[str, Any] | None:
     if data is None:
         return None
+    plain = codec.decode(data, session_id=session_id)
+    return SessionAsset.from_document(plain, session_id=session_id).to_document()
+
+
+def _document(data: bytes | None, session_id: SessionId) -> dict[str, Any] | None:
+    """Return the document in the bytes, or None if they cannot be read: nothing to merge with."""
     try:
-        plain = codec.decode(data, session_id=session_id)
-        return SessionAsset.from_document(plain, session_id=session_id).to_document()
+        return _strict_document(data, session_id)
     except SerializationError:
         return None

@@ -15,15 +15,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitstore.engine.requests import (
+    Content,
     Delete,
+    Put,
     Request,
+    Revert,
     Save,
     check_expected,
     check_present,
     content_of,
     outcome_of,
+    reverted,
 )
-from gitstore.errors import ConcurrentUpdateError, SessionExistsError, StorageError
+from gitstore.errors import ConcurrentUpdateError, SessionExistsError, SigningError, StorageError
 from gitstore.git.objects import object_id
 from gitstore.session import codec
 from gitstore.session.ids import DIRECTORY, clash_key, path_of, session_id_of
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gitstore.git.checkout import WorkingFile, WorkingTree
-    from gitstore.git.draft import Draft
+    from gitstore.git.draft import Draft, Sign
     from gitstore.git.publish import Locks
     from gitstore.git.repository import Repository
     from gitstore.types import Author, Runtime, SessionId
@@ -54,10 +58,18 @@ _SHARDS_KEPT = 1024
 class Writer:
     """The one place where a store's branch is written."""
 
-    def __init__(self, repository: Repository, *, author: Author, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        author: Author,
+        runtime: Runtime,
+        sign: Sign | None = None,
+    ) -> None:
         self._repository = repository
         self._author = author
         self._runtime = runtime
+        self._sign = sign
         self._queue: deque[Request] = deque()
         self._turn = threading.Lock()
         self._canonical: OrderedDict[Revision, bool] = OrderedDict()
@@ -163,10 +175,17 @@ class Writer:
                     return self._save(request, turn, path)
                 case Delete():
                     return self._delete(request, turn, path)
+                case Put():
+                    return self._put(request, turn, path)
+                case Revert():
+                    return self._revert(request, turn, path)
                 case _:
                     outcome = Outcome.UNCHANGED if request.adopted is None else Outcome.UPDATED
                     revision = turn.draft.blob_at(path)
                     return _saved(request, outcome, revision, request.adopted)
+        except SigningError:
+            # Not about this request: the others cannot be signed either, and each might wait long.
+            raise
         except StorageError as error:
             return error
 
@@ -204,15 +223,37 @@ class Writer:
             read=turn.read,
             is_canonical=lambda revision: self._is_canonical(revision, turn),
         )
-        revision = Revision(object_id("blob", content.data))
         request.merged = content.document
-        outcome = outcome_of(current, revision)
+        operation = "update" if current else "create"
+        saved = self._store(request, turn, path, content, operation)
+        if saved.commit is not None and saved.revision and content.data == request.data:
+            self._remember_canonical(saved.revision, canonical=True)
+        return saved
+
+    def _put(self, request: Put, turn: _Turn, path: str) -> Saved:
+        current = turn.draft.blob_at(path)
+        check_expected(request.session_id, request.expected, current)
+        if current is None:
+            self._check_clash(request.session_id, turn)
+        return self._store(request, turn, path, Content(data=request.data), request.operation)
+
+    def _revert(self, request: Revert, turn: _Turn, path: str) -> Saved:
+        current = turn.draft.blob_at(path)
+        content = reverted(request, current, read=turn.read)
+        if current is None and content.data is not None:
+            self._check_clash(request.session_id, turn)
+        return self._store(request, turn, path, content, request.operation)
+
+    def _store(
+        self, request: Request, turn: _Turn, path: str, content: Content, operation: str
+    ) -> Saved:
+        """Add the commit that makes the file what was decided, unless it is that already."""
+        data = content.data
+        revision = None if data is None else Revision(object_id("blob", data))
+        outcome = outcome_of(turn.draft.blob_at(path), revision)
         commit: CommitId | None = None
         if outcome is not Outcome.UNCHANGED:
-            operation = "create" if outcome is Outcome.CREATED else "update"
-            commit = self._commit(turn.draft, path, content.data, _message(request, operation))
-            if content.data == request.data:
-                self._remember_canonical(revision, canonical=True)
+            commit = self._commit(turn.draft, path, data, _message(request, operation))
         return Saved(
             session_id=request.session_id,
             outcome=outcome,
@@ -231,7 +272,9 @@ class Writer:
 
     def _commit(self, draft: Draft, path: str, data: bytes | None, message: str) -> CommitId:
         now = int(self._runtime.clock())
-        return draft.commit(path, data, author=self._author, time=now, message=message)
+        return draft.commit(
+            path, data, author=self._author, time=now, message=message, sign=self._sign
+        )
 
     def _check_clash(self, session_id: SessionId, turn: _Turn) -> None:
         """Refuse an id that some file systems could not tell from a stored one."""
@@ -284,7 +327,8 @@ class _Turn:
         staged = self.draft.staged.get(revision)
         if staged is not None:
             return staged
-        return self._repository.read_blob(revision) if self._repository.has_blob(revision) else None
+        is_stored = self._repository.kind_of(revision) == "blob"
+        return self._repository.read_blob(revision) if is_stored else None
 
 
 def _message(request: Request, operation: str) -> str:
@@ -293,6 +337,8 @@ def _message(request: Request, operation: str) -> str:
         session_id=request.session_id,
         message=request.message,
         actor=request.actor,
+        detail=request.detail,
+        extra=request.extra,
     )
 
 

@@ -22,6 +22,8 @@ from gitstore.errors import InvalidSessionIdError
 from gitstore.session.ids import parse_session_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gitstore.types import SessionId
 
 #: Characters; a longer message is cut, since a log is not the place for a transcript.
@@ -33,7 +35,10 @@ _SESSION_ID: Final = "Session-Id"
 _OPERATION: Final = "Operation"
 _ACTOR: Final = "Actor"
 
-_VERBS: Final = {"adopt": "Adopt hand edit of"}
+#: Lower case: what a caller's own trailer may not be called, since the last of a name counts.
+_OURS: Final = frozenset({_SESSION_ID.lower(), _OPERATION.lower(), _ACTOR.lower()})
+
+_VERBS: Final = {"adopt": "Adopt hand edit of", "undo": "Undo change of"}
 _BREAKING: Final = frozenset({"Cc", "Zl", "Zp"})
 _TAB_WIDTH: Final = 4
 # Where git stops reading for trailers: the divider of a patch, and the scissors that
@@ -62,16 +67,24 @@ def compose(
     message: str | None,
     actor: str | None,
     detail: str = "",
+    extra: Mapping[str, str] | None = None,
 ) -> str:
     """Return the message of a commit, ending in its trailers and a newline.
 
     `operation` is a verb such as ``create``. `detail` follows the subject made from it, as in
-    ``Restore X from 1a2b3c4``, and is not used when `message` gives the subject.
+    ``Restore X from 1a2b3c4``, and is not used when `message` gives the subject. `extra` holds
+    further trailers, such as ``Copied-From``; one named like ours, or like nothing, is left out.
     """
     # Never empty: without a trailer of ours the last paragraph would be the caller's.
     verb = _one_line(operation) or "change"
     head = _clean(message or "") or _subject(verb, session_id, detail)
-    values = ((_SESSION_ID, session_id), (_OPERATION, verb), (_ACTOR, actor))
+    more = [(_key(key), value) for key, value in (extra or {}).items()]
+    values = (
+        (_SESSION_ID, session_id),
+        (_OPERATION, verb),
+        (_ACTOR, actor),
+        *((key, value) for key, value in more if key and key.lower() not in _OURS),
+    )
     lines = [f"{key}: {line}" for key, value in values if (line := _one_line(value or ""))]
     return "\n".join([head, "", *lines, ""])
 
@@ -102,6 +115,11 @@ def _subject(operation: str, session_id: SessionId | None, detail: str) -> str:
     verb = _VERBS.get(operation) or f"{operation.capitalize()}{' session' if session_id else ''}"
     words = (verb, _one_line(session_id or ""), _one_line(detail))
     return _DIVIDER.sub(" ---", " ".join(word for word in words if word))
+
+
+def _key(name: str) -> str:
+    """Return the name of a trailer with what git allows in one: letters, digits, hyphens."""
+    return "".join(c for c in name if c.isascii() and (c.isalnum() or c == "-")).strip("-")
 
 
 def _one_line(value: str) -> str:

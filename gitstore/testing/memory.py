@@ -95,6 +95,7 @@ class MemorySessionStore(SessionStore):
         if current is None:
             self._check_clash(session_id)
         content = content_of(request, current, read=self._data.get, is_canonical=lambda _: True)
+        assert content.data is not None, "a save never removes"
         revision = Revision(object_id("blob", content.data))
         self._data[revision] = content.data
         outcome = outcome_of(current, revision)
