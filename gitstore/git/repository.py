@@ -22,6 +22,8 @@ from gitstore.git.lock import Workshop
 from gitstore.git.objects import Objects, parse_commit
 from gitstore.git.publish import SESSIONS, Locks, Publisher
 from gitstore.git.refs import Refs
+from gitstore.git.survey import Survey
+from gitstore.git.trail import Trail, time_of, tree_and_parents
 from gitstore.git.translate import translated
 from gitstore.types import CommitId, Revision
 
@@ -163,10 +165,14 @@ class Repository:
             self._facts[commit] = found
         return found
 
+    def commit_data(self, commit: CommitId) -> bytes:
+        """Return the bytes of a commit: what its signature is of, and the signature."""
+        with translated(self.path):
+            return self._objects.read(commit, "commit")
+
     def commit(self, commit: CommitId) -> Mapping[str, list[str]]:
         """Return the headers of a commit by name; its message is under ``""``."""
-        with translated(self.path):
-            headers = parse_commit(self._objects.read(commit, "commit"))
+        headers = parse_commit(self.commit_data(commit))
         if "tree" not in headers or "committer" not in headers:
             message = f"commit {commit} has no tree or committer; `git fsck` lists all damage"
             raise CorruptRepositoryError(message, path=self.path, object_id=commit)
@@ -194,6 +200,14 @@ class Repository:
                 message = f"tree {tree} is damaged ({error}); `git fsck` lists all damage"
                 raise CorruptRepositoryError(message, path=self.path, object_id=tree) from error
 
+    def raw_entries(self, tree: str) -> dict[bytes, bytes]:
+        """Return mode, a space, and the 20 bytes of id of every entry of a tree, by name."""
+        with translated(self.path):
+            try:
+                return trees.raw_entries(self._objects.read_tree(tree))
+            except ValueError as error:
+                raise self._malformed(tree, "tree") from error
+
     def find(self, tree: str | None, path: str) -> trees.Entry | None:
         """Return what is at `path` below a root tree."""
         entry: trees.Entry | None = None
@@ -214,11 +228,6 @@ class Repository:
         with translated(self.path):
             return self._objects.read(revision, "blob")
 
-    def has_blob(self, revision: Revision) -> bool:
-        """Whether the object store holds this file."""
-        with translated(self.path):
-            return self._objects.kind_of(revision) == "blob"
-
     def kind_of(self, object_id: str) -> str | None:
         """Return what kind of object this is, or None if there is no such object."""
         with translated(self.path):
@@ -233,6 +242,24 @@ class Repository:
         """Return up to `limit` object ids that begin with `prefix`, in order."""
         with translated(self.path):
             return self._objects.matching(prefix, limit)
+
+    def trail(self, path: str) -> Trail:
+        """Return what follows one path through history; for one thread."""
+        return Trail(self._objects, path, corrupt=self._malformed)
+
+    def survey(self) -> Survey:
+        """Return what a check of the whole repository looks at."""
+        return Survey(self._location, ref=self.ref, objects=self._objects, disk=self._disk)
+
+    def first_parent(self, commit: bytes) -> tuple[bytes | None, int]:
+        """Return the first parent and the time of a commit, by the 20 bytes of ids, quickly."""
+        with translated(self.path):
+            data = self._objects.glance(commit, "commit")
+        try:
+            parents = tree_and_parents(data)[1]
+        except ValueError as error:
+            raise self._malformed(commit.hex(), "commit") from error
+        return parents[0] if parents else None, time_of(data)
 
     # --- the working tree -----------------------------------------------------
 
@@ -324,6 +351,33 @@ class Repository:
             for name, data in draft.trees():
                 self._objects.keep_tree(name, data)
         return done
+
+    def _malformed(self, object_id: str, kind: str) -> CorruptRepositoryError:
+        message = f"{kind} {object_id} is damaged; `git fsck` lists all damage"
+        return CorruptRepositoryError(message, path=self.path, object_id=object_id)
+
+    def create_branch(self, name: str, draft: Draft) -> bool:
+        """Make the commits of a draft durable, and a new branch that points at the last of them.
+
+        The store's own branch stays where it is. Only inside `writing`.
+
+        Returns:
+            False, with no branch made, if there is one of that name.
+        """
+        assert draft.tip is not None
+        ref = f"refs/heads/{check_branch(name, path=self.path)}"
+        with translated(self.path):
+            self._objects.write(draft.staged)
+            lock = self._refs.lock(ref)
+            try:
+                if self._refs.read(ref) is not None:
+                    return False
+                lock.stage(f"{draft.tip}\n".encode())
+                lock.publish()
+            finally:
+                lock.release()
+            self._refs.sync(ref)
+        return True
 
     def _files_below(self, commit: CommitId | None, folder: str) -> dict[str, str]:
         """Return path and id of the files two levels below a folder of a commit."""
