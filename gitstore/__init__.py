@@ -15,6 +15,12 @@ How the package is laid out, from the bottom up; each layer imports only what is
 
 from gitstore.blocking import BlockingSessionStore
 from gitstore.contract import SessionStore
+from gitstore.engine.blame import Blame, Blamed
+from gitstore.engine.compare import StoreDiff
+from gitstore.engine.findings import Problem, ProblemKind, VerifyReport
+from gitstore.engine.purge import Purged
+from gitstore.engine.repair import RepairReport, Restored
+from gitstore.engine.restore import Deleted
 from gitstore.errors import (
     AmbiguousCommitError,
     BeforeHistoryError,
@@ -31,6 +37,7 @@ from gitstore.errors import (
     SessionError,
     SessionExistsError,
     SessionNotFoundError,
+    SigningError,
     StaleRevisionError,
     StorageError,
     StoreClosedError,
@@ -40,6 +47,8 @@ from gitstore.errors import (
     UnsupportedVersionError,
     UntrustedOwnerError,
 )
+from gitstore.session.diff import FieldChange, PlacedTurn, SessionDiff, TurnChange, TurnMove
+from gitstore.session.difftext import render as render_diff
 from gitstore.session.files import dump_session, read_session
 from gitstore.session.ids import parse_session_id
 from gitstore.session.meta import SessionMeta
@@ -67,6 +76,7 @@ from gitstore.session.model import (
     TriggerCondition,
     UserPreferences,
 )
+from gitstore.session.redact import Redacted, Redaction, named_redactions, redact_document
 from gitstore.store import GitSessionStore
 from gitstore.types import (
     MISSING,
@@ -78,12 +88,14 @@ from gitstore.types import (
     Durability,
     Expect,
     Expected,
+    Masked,
     Missing,
     Outcome,
     Revision,
     Runtime,
     Saved,
     SessionId,
+    SignatureState,
     SyncMode,
     SyncState,
     SyncStatus,
@@ -96,6 +108,8 @@ __all__ = [
     "Author",
     "AutoTriggerConfig",
     "BeforeHistoryError",
+    "Blame",
+    "Blamed",
     "BlockingSessionStore",
     "Change",
     "CodingStylePreferences",
@@ -110,14 +124,17 @@ __all__ = [
     "ConversationHistory",
     "ConversationTurn",
     "CorruptRepositoryError",
+    "Deleted",
     "Durability",
     "Expect",
     "Expected",
+    "FieldChange",
     "GitSessionStore",
     "GrantKind",
     "Interval",
     "InvalidSessionIdError",
     "LearnedFact",
+    "Masked",
     "Missing",
     "NaiveTimeError",
     "OnEvent",
@@ -127,37 +144,55 @@ __all__ = [
     "OutOfSpaceError",
     "Outcome",
     "PermissionDeniedError",
+    "PlacedTurn",
+    "Problem",
+    "ProblemKind",
     "ProjectContext",
+    "Purged",
+    "Redacted",
+    "Redaction",
+    "RepairReport",
     "RepositoryError",
     "RepositoryLockedError",
     "RepositoryNotFoundError",
+    "Restored",
     "Revision",
     "Runtime",
     "Saved",
     "SerializationError",
     "SessionAsset",
+    "SessionDiff",
     "SessionError",
     "SessionExistsError",
     "SessionId",
     "SessionMeta",
     "SessionNotFoundError",
     "SessionStore",
+    "SignatureState",
+    "SigningError",
     "SkillConfig",
     "StaleRevisionError",
     "StorageError",
     "StoreClosedError",
+    "StoreDiff",
     "SyncMode",
     "SyncState",
     "SyncStatus",
     "ToolCallRecord",
     "TriggerCondition",
+    "TurnChange",
+    "TurnMove",
     "UnknownCommitError",
     "UnsafePathError",
     "UnsupportedRepositoryError",
     "UnsupportedVersionError",
     "UntrustedOwnerError",
     "UserPreferences",
+    "VerifyReport",
     "dump_session",
+    "named_redactions",
     "parse_session_id",
     "read_session",
+    "redact_document",
+    "render_diff",
 ]

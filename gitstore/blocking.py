@@ -8,12 +8,12 @@ import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from gitstore.engine.audit import history
+from gitstore.blocking_audit import BlockingAudit
 from gitstore.engine.catalog import Catalog
+from gitstore.engine.moments import resolve
 from gitstore.engine.reading import Reader
 from gitstore.engine.requests import Delete, Save
 from gitstore.engine.sync import SyncView
@@ -21,9 +21,11 @@ from gitstore.engine.transactions import Writer
 from gitstore.engine.worktree import HandEdits
 from gitstore.errors import RepositoryNotFoundError, StoreClosedError
 from gitstore.git.repository import Repository
+from gitstore.git.signing import Checker, Signer, SigningSettings
 from gitstore.session import codec
 from gitstore.session.ids import DIRECTORY, parse_session_id
 from gitstore.session.model import SessionAsset
+from gitstore.session.redact import redact_document
 from gitstore.types import Author, Expect, Runtime
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from gitstore.session.meta import SessionMeta
-    from gitstore.types import At, Change, Durability, Expected, Saved, SyncStatus
+    from gitstore.session.redact import Redaction
+    from gitstore.types import At, Durability, Expected, Masked, Saved, SyncStatus
 
 ANONYMOUS = Author(name="gitstore", email="gitstore@localhost")
 DEFAULT_BRANCH = "main"
@@ -51,7 +54,7 @@ def system_runtime() -> Runtime:
     )
 
 
-class BlockingSessionStore:
+class BlockingSessionStore(BlockingAudit):
     """Sessions in one branch of one git repository. Every method blocks; any thread may call it."""
 
     def __init__(
@@ -60,12 +63,25 @@ class BlockingSessionStore:
         *,
         author: Author | None = None,
         remote: str | None = None,
+        redact: Redaction | None = None,
+        signing: SigningSettings | None = None,
+        sign: bool = False,
         runtime: Runtime | None = None,
     ) -> None:
         runtime = runtime or system_runtime()
         self._repository = repository
         self._author = author or _configured_author(repository) or ANONYMOUS
-        self._writer = Writer(repository, author=self._author, runtime=runtime)
+        self._runtime = runtime
+        self._redact = redact
+        signing = signing or configured_signing(repository)
+        self._checker = Checker(signing)
+        self._signer = Signer(signing, path=repository.path) if sign else None
+        self._writer = Writer(
+            repository,
+            author=self._author,
+            runtime=runtime,
+            sign=None if self._signer is None else self._signer.sign,
+        )
         edits = HandEdits(repository, runtime=runtime)
         self._reader = Reader(repository, self._writer, edits)
         self._catalog = Catalog(repository, self._writer, edits)
@@ -86,6 +102,9 @@ class BlockingSessionStore:
         durability: Durability = "full",
         lock_timeout_seconds: float = 10.0,
         trust_owner: bool = False,
+        redact: Redaction | None = None,
+        signing: SigningSettings | None = None,
+        sign: bool = False,
         runtime: Runtime | None = None,
     ) -> Self:
         """Open the store in the git repository at `path`; ``~`` is the home folder.
@@ -94,9 +113,12 @@ class BlockingSessionStore:
         branch is the one HEAD is on unless named; the author is the repository's configured user
         unless given; `remote` names the remote to compare with, by default the branch's own or
         ``origin``. A save with durability "full" survives power loss when it is acknowledged, with
-        "process" only the death of the process.
+        "process" only the death of the process. `redact` names what is masked in every save before
+        anything is written (`named_redactions`, or patterns and callables of your own). With `sign`
+        every commit is signed, with the key of git's usual settings or of `signing`.
 
         Raises:
+            SigningError: commits are to be signed, and no key is named.
             RepositoryNotFoundError: there is no repository, and `create` was not asked for.
             UntrustedOwnerError: it is another user's, and `trust_owner` was not given.
             UnsupportedRepositoryError: reftable, SHA-256, a sparse checkout, an unknown extension.
@@ -123,7 +145,15 @@ class BlockingSessionStore:
                 raise
             Repository.create(where, bare=bare, branch=branch or DEFAULT_BRANCH, runtime=runtime)
             repository = opened()
-        store = cls(repository, author=author, remote=remote, runtime=runtime)
+        store = cls(
+            repository,
+            author=author,
+            remote=remote,
+            redact=redact,
+            signing=signing,
+            sign=sign,
+            runtime=runtime,
+        )
         if create:
             # Also when it was there: who made it may have died before the first commit.
             store._writer.initialise(_ATTRIBUTES, _ATTRIBUTES_DATA)
@@ -176,8 +206,9 @@ class BlockingSessionStore:
         """Return a session, as it is now or as it was at a commit or a time.
 
         A hand edit in the working tree is committed first, so that what is read is in history.
-        `at` is a commit id or its beginning, a branch, a tag, or an aware time: then the last commit
-        on the branch's first-parent line that is not later.
+        `at` is a commit id or its beginning, a branch, a tag, a revision of the session, ``@{3}`` for
+        three changes back, or an aware time: then the last commit on the branch's first-parent line
+        that is not later.
 
         Raises:
             SessionNotFoundError: there is none.
@@ -194,14 +225,18 @@ class BlockingSessionStore:
         *,
         limit: int | None = None,
         where: Callable[[SessionMeta], bool] | None = None,
+        at: At | None = None,
     ) -> builtins.list[SessionMeta]:
         """Return a row for each session, latest `updated_at` first; unreadable ones say so.
 
-        Hand edits are committed first. `where` is asked for each row, `limit` counts the rows
+        With `at`, as of a commit or a time; the sync states are those of now. Hand edits are committed first. `where` is asked for each row, `limit` counts the rows
         returned. What was listed before is not read again: the cost follows what is new.
         """
         self._check_open()
-        rows = self._catalog.list()
+        if at is None:
+            rows = self._catalog.list()
+        else:
+            rows = self._catalog.list_at(resolve(self._repository, at))
         standing = self._sync.standing()
         kept = (replace(row, sync_state=standing.of(row.id)) for row in rows.values())
         wanted = kept if where is None else filter(where, kept)
@@ -235,27 +270,15 @@ class BlockingSessionStore:
         self._writer.run([request])
         return request.result()
 
-    def exists(self, session_id: str) -> bool:
-        """Whether there is such a session."""
+    def exists(self, session_id: str, *, at: At | None = None) -> bool:
+        """Whether there is such a session, or was at a commit or a time."""
         self._check_open()
-        return self._reader.exists(parse_session_id(session_id))
+        return self._reader.exists(parse_session_id(session_id), at)
 
     def sync_status(self) -> SyncStatus:
         """Return how the branch stands with its remote-tracking branch, without asking the remote."""
         self._check_open()
         return self._sync.standing().status
-
-    def history(
-        self, session_id: str | None = None, *, limit: int | None = None
-    ) -> builtins.list[Change]:
-        """Return the commits that changed a session, or any session, newest first.
-
-        The same commits as ``git log -- PATH`` shows. A session that was deleted, or never was, has
-        the history that git has of its path.
-        """
-        self._check_open()
-        name = None if session_id is None else parse_session_id(session_id)
-        return [*islice(history(self._repository, name), limit)]
 
     @contextmanager
     def edit(
@@ -283,7 +306,14 @@ class BlockingSessionStore:
     ) -> PendingSave:
         """Take the snapshot that will be saved."""
         self._check_open()
-        return PendingSave(self._writer, asset, expected=expected, message=message, actor=actor)
+        return PendingSave(
+            self._writer,
+            asset,
+            expected=expected,
+            message=message,
+            actor=actor,
+            redact=self._redact,
+        )
 
     def _check_open(self) -> None:
         if self._closed:
@@ -305,8 +335,10 @@ class PendingSave:
         expected: Expected,
         message: str | None,
         actor: str | None,
+        redact: Redaction | None,
     ) -> None:
         self._writer = writer
+        self._redact = redact
         self._asset = asset
         self._document = asset.to_document()
         self._loaded = asset.revision
@@ -323,7 +355,11 @@ class PendingSave:
         return self._saved is not None
 
     def run(self) -> None:
-        """Encode and commit the snapshot."""
+        """Mask, encode and commit the snapshot."""
+        masked: tuple[Masked, ...] = ()
+        if self._redact is not None:
+            redacted = redact_document(self._document, self._redact)
+            self._document, masked = redacted.document, redacted.masked
         request = Save(
             session_id=self._session_id,
             operation="save",
@@ -335,7 +371,7 @@ class PendingSave:
             loaded=self._loaded,
         )
         self._writer.run([request])
-        saved = request.result()
+        saved = replace(request.result(), masked=masked)
         if request.merged is not None:
             self._merged = SessionAsset.from_document(request.merged)
         self._saved = saved
@@ -347,6 +383,12 @@ class PendingSave:
             self._asset.refresh(self._merged)
         self._asset.mark_stored(self._saved.revision)
         return self._saved
+
+
+def configured_signing(repository: Repository) -> SigningSettings:
+    """Return what the repository's configuration says of signing, as git reads it."""
+    home = str(Path("~").expanduser())
+    return SigningSettings.configured(repository.setting, folder=repository.path, home=home)
 
 
 def _configured_author(repository: Repository) -> Author | None:

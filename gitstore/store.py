@@ -11,6 +11,7 @@ from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class, to_thre
 
 from gitstore.blocking import BlockingSessionStore
 from gitstore.contract import SessionStore
+from gitstore.store_audit import Audit
 from gitstore.types import Expect
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Callable
 
+    from gitstore.git.signing import SigningSettings
     from gitstore.session.meta import SessionMeta
     from gitstore.session.model import SessionAsset
-    from gitstore.types import At, Author, Change, Durability, Expected, Runtime, Saved, SyncStatus
+    from gitstore.session.redact import Redaction
+    from gitstore.types import At, Author, Durability, Expected, Runtime, Saved, SyncStatus
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -29,7 +32,7 @@ P = ParamSpec("P")
 _THREADS_MAX = 64
 
 
-class GitSessionStore(SessionStore):
+class GitSessionStore(Audit, SessionStore):
     """Sessions in one branch of one git repository, on asyncio or trio.
 
     Every method is `BlockingSessionStore`'s, run in a worker thread. A call that is cancelled before
@@ -55,6 +58,9 @@ class GitSessionStore(SessionStore):
         durability: Durability = "full",
         lock_timeout_seconds: float = 10.0,
         trust_owner: bool = False,
+        redact: Redaction | None = None,
+        signing: SigningSettings | None = None,
+        sign: bool = False,
         runtime: Runtime | None = None,
     ) -> Self:
         """Open the store in the git repository at `path`; ``~`` is the home folder.
@@ -63,9 +69,12 @@ class GitSessionStore(SessionStore):
         branch is the one HEAD is on unless named; the author is the repository's configured user
         unless given; `remote` names the remote to compare with, by default the branch's own or
         ``origin``. A save with durability "full" survives power loss when it is acknowledged, with
-        "process" only the death of the process.
+        "process" only the death of the process. `redact` names what is masked in every save before
+        anything is written (`named_redactions`, or patterns and callables of your own). With `sign`
+        every commit is signed, with the key of git's usual settings or of `signing`.
 
         Raises:
+            SigningError: commits are to be signed, and no key is named.
             RepositoryNotFoundError: there is no repository, and `create` was not asked for.
             UntrustedOwnerError: it is another user's, and `trust_owner` was not given.
             UnsupportedRepositoryError: reftable, SHA-256, a sparse checkout, an unknown extension.
@@ -84,10 +93,17 @@ class GitSessionStore(SessionStore):
                 durability=durability,
                 lock_timeout_seconds=lock_timeout_seconds,
                 trust_owner=trust_owner,
+                redact=redact,
+                signing=signing,
+                sign=sign,
                 runtime=runtime,
             )
         )
         return cls(await job.run(CapacityLimiter(1)))
+
+    @property
+    def _audit(self) -> BlockingSessionStore:
+        return self._blocking
 
     @property
     def path(self) -> str:
@@ -141,8 +157,9 @@ class GitSessionStore(SessionStore):
         """Return a session, as it is now or as it was at a commit or a time.
 
         A hand edit in the working tree is committed first, so that what is read is in history.
-        `at` is a commit id or its beginning, a branch, a tag, or an aware time: then the last commit
-        on the branch's first-parent line that is not later.
+        `at` is a commit id or its beginning, a branch, a tag, a revision of the session, ``@{3}`` for
+        three changes back, or an aware time: then the last commit on the branch's first-parent line
+        that is not later.
 
         Raises:
             SessionNotFoundError: there is none.
@@ -158,13 +175,14 @@ class GitSessionStore(SessionStore):
         *,
         limit: int | None = None,
         where: Callable[[SessionMeta], bool] | None = None,
+        at: At | None = None,
     ) -> builtins.list[SessionMeta]:
         """Return a row for each session, latest `updated_at` first; unreadable ones say so.
 
-        Hand edits are committed first. `where` is asked for each row, `limit` counts the rows
+        With `at`, as of a commit or a time; the sync states are those of now. Hand edits are committed first. `where` is asked for each row, `limit` counts the rows
         returned. What was listed before is not read again: the cost follows what is new.
         """
-        return await self._run(self._blocking.list, limit=limit, where=where)
+        return await self._run(self._blocking.list, limit=limit, where=where, at=at)
 
     async def delete(
         self,
@@ -185,23 +203,13 @@ class GitSessionStore(SessionStore):
             self._blocking.delete, session_id, expected=expected, message=message, actor=actor
         )
 
-    async def exists(self, session_id: str) -> bool:
-        """Whether there is such a session."""
-        return await self._run(self._blocking.exists, session_id)
+    async def exists(self, session_id: str, *, at: At | None = None) -> bool:
+        """Whether there is such a session, or was at a commit or a time."""
+        return await self._run(self._blocking.exists, session_id, at=at)
 
     async def sync_status(self) -> SyncStatus:
         """Return how the branch stands with its remote-tracking branch, without asking the remote."""
         return await self._run(self._blocking.sync_status)
-
-    async def history(
-        self, session_id: str | None = None, *, limit: int | None = None
-    ) -> builtins.list[Change]:
-        """Return the commits that changed a session, or any session, newest first.
-
-        The same commits as ``git log -- PATH`` shows. A session that was deleted, or never was, has
-        the history that git has of its path.
-        """
-        return await self._run(self._blocking.history, session_id, limit=limit)
 
     @asynccontextmanager
     async def edit(

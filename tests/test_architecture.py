@@ -77,7 +77,10 @@ def test_every_method_that_may_block_is_awaited() -> None:
 def test_the_store_has_the_contracts_signatures(name: str) -> None:
     contract, store = (function(vars(kind)[name]) for kind in (SessionStore, GitSessionStore))
     one, two = inspect.signature(contract), inspect.signature(store)
-    assert [*one.parameters.values()] == [*two.parameters.values()]
+    asked, offered = [*one.parameters.values()], [*two.parameters.values()]
+    assert offered[: len(asked)] == asked
+    more = offered[len(asked) :]
+    assert all(each.kind is each.KEYWORD_ONLY and each.default is not each.empty for each in more)
 
 
 # --- the face ----------------------------------------------------------------------

@@ -469,8 +469,8 @@ def test_commits_that_are_not_there(tmp_path: Path) -> None:
             )
             assert isinstance(error, UnknownCommitError)
             assert error.at == bad
-        blob = store.load("s-1").revision
-        refuses(UnknownCommitError, lambda: store.load("s-1", at=blob), tmp_path, "git log")
+        tree = Git(tmp_path)("rev-parse", "main^{tree}")
+        refuses(UnknownCommitError, lambda: store.load("s-1", at=tree), tmp_path, "git log")
 
 
 def test_an_ambiguous_abbreviation(tmp_path: Path) -> None:

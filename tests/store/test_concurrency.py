@@ -28,7 +28,7 @@ from gitstore import (
 )
 from gitstore.blocking import system_runtime
 from gitstore.engine.transactions import ATTEMPTS_POLITE
-from gitstore.testing.promises import say, session, turns
+from gitstore.testing.promises import NOON, say, session, turns
 from gitstore.types import Revision
 from tests.conftest import Git
 from tests.gitcommand import assert_git_is_content, run_git
@@ -232,7 +232,22 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "exists": lambda store: store.exists("s-1"),
     "sync_status": lambda store: store.sync_status(),
     "history": lambda store: store.history("s-1"),
+    "diff": lambda store: store.diff("s-1"),
+    "diff_store": lambda store: store.diff_store("main"),
+    "blame": lambda store: store.blame("s-1"),
+    "deleted": lambda store: store.deleted(),
+    "restore": lambda store: store.restore("s-1", at="main"),
+    "undo": lambda store: store.undo("main"),
+    "copy": lambda store: store.copy("s-1", "s-2"),
+    "verify": lambda store: store.verify(),
+    "repair": lambda store: store.repair(),
+    "report": lambda store: store.report("s-1"),
+    "export_log": lambda store: store.export_log("s-1"),
+    "purge": lambda store: store.purge("s-1", confirm="s-1"),
+    "prune_history": lambda store: store.prune_history(before=NOON, confirm="main"),
 }
+#: What leaves nothing for the calls after it.
+ENDING = ("delete", "undo", "purge", "prune_history")
 
 
 @pytest.mark.anyio
@@ -274,7 +289,7 @@ def test_a_store_that_is_closed_while_it_saves_finishes(tmp_path: Path) -> None:
 
 
 def test_the_calls_above_are_all_there_are() -> None:
-    public = {name for name in vars(BlockingSessionStore) if not name.startswith("_")}
+    public = {name for name in dir(BlockingSessionStore) if not name.startswith("_")}
     assert public - {"open", "close", "path", "branch", "edit"} == {*CALLS}
 
 

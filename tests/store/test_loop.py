@@ -17,7 +17,7 @@ from gitstore import BlockingSessionStore, GitSessionStore
 from gitstore.blocking import system_runtime
 from gitstore.testing.promises import say, session, turns
 from tests.store.gated import gated_async_store
-from tests.store.test_concurrency import CALLS
+from tests.store.test_concurrency import CALLS, ENDING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +49,8 @@ async def test_all_work_is_done_in_worker_threads(tmp_path: Path) -> None:
     runtime = replace(real, clock=clock, token=token)
     store = await GitSessionStore.open(tmp_path, create=True, durability="process", runtime=runtime)
     async with store:
-        for call in CALLS.values():
-            if call is not CALLS["delete"]:
+        for name, call in CALLS.items():
+            if name not in ENDING:
                 await call(store)
         async with store.edit("s-1") as asset:
             say(asset, "x", turn="t1")
