@@ -94,14 +94,15 @@ def test_python_prints_what_it_says(
 def test_commands_print_what_they_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (block,) = of_kind("console")
+    # One story: each block goes on where the one before ended.
+    story = "".join(block.text for block in of_kind("console"))
     (sample,) = of_kind("yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GITSTORE_DIR", raising=False)
     monkeypatch.setenv("GITSTORE_AUTHOR", "Ann <ann@example.org>")
     (tmp_path / "ledger.yaml").write_text(sample.text, "utf-8")
     made: dict[str, str] = {}
-    for step in re.split(r"^\$ ", block.text, flags=re.M)[1:]:
+    for step in re.split(r"^\$ ", story, flags=re.M)[1:]:
         command, _, shown = step.partition("\n")
         said = _run(_replaced(command, made), monkeypatch, capsys)
         said = said.replace(str(tmp_path), SHOWN_STORE)

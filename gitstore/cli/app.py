@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 import typer
 
 from gitstore import StorageError
+from gitstore.cli.audit import blame, deleted, diff, diff_store, log
+from gitstore.cli.checking import redact, repair, verify
 from gitstore.cli.demo import demo
 from gitstore.cli.failures import (
     EXIT_CODES,
@@ -20,9 +22,12 @@ from gitstore.cli.failures import (
     exit_code,
     explain,
 )
-from gitstore.cli.history import init, log, status
+from gitstore.cli.history import init, status
 from gitstore.cli.imports import import_app
 from gitstore.cli.output import OutputClosedError, drop_output, one_line, write
+from gitstore.cli.reports import export_log, report
+from gitstore.cli.restoring import copy, restore, undo
+from gitstore.cli.retention import prune_history, purge
 from gitstore.cli.sessions import delete, list_sessions, save, show
 from gitstore.cli.settings import HERE, WAIT_SECONDS, Settings, parse_author
 
@@ -47,8 +52,22 @@ app.command()(save)
 app.command()(show)
 app.command("list")(list_sessions)
 app.command()(delete)
+app.command()(copy)
+app.command()(restore)
+app.command()(undo)
+app.command()(deleted)
 app.command()(log)
+app.command()(diff)
+app.command("diff-store")(diff_store)
+app.command()(blame)
 app.command()(status)
+app.command()(verify)
+app.command()(repair)
+app.command()(report)
+app.command("export-log")(export_log)
+app.command()(redact)
+app.command()(purge)
+app.command("prune-history")(prune_history)
 app.add_typer(import_app, name="import")
 app.command()(demo)
 
@@ -67,10 +86,26 @@ def options(
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for a lock.")
     ] = WAIT_SECONDS,
+    redact_secrets: Annotated[
+        bool, typer.Option("--redact", help="Mask keys and tokens in what is saved or imported.")
+    ] = False,
+    sign: Annotated[
+        bool, typer.Option("--sign", help="Sign commits, with the key that git would use.")
+    ] = False,
+    no_pager: Annotated[
+        bool, typer.Option("--no-pager", help="Long output at once, also on a terminal.")
+    ] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """AI-agent sessions in a git repository: one YAML file each, one commit per save."""
-    context.obj = Settings(store=store, author=parse_author(author), wait_seconds=wait)
+    context.obj = Settings(
+        store=store,
+        author=parse_author(author),
+        wait_seconds=wait,
+        is_redacting=redact_secrets,
+        is_signing=sign,
+        has_pager=not no_pager,
+    )
     if version:
         write(f"gitstore {_version()}\n")
         raise typer.Exit

@@ -25,6 +25,8 @@ CONFLICT: Final = 4
 INVALID_INPUT: Final = 5
 REPOSITORY: Final = 6
 BUSY: Final = 7
+PROBLEMS: Final = 8
+UNCHECKED: Final = 9
 INTERRUPTED: Final = 130
 OUTPUT_CLOSED: Final = 141
 
@@ -39,6 +41,8 @@ Exit codes:
   5    invalid input: a session that cannot be read or stored, or its id
   6    repository: missing, damaged, not permitted, unsupported, disk full
   7    busy: somebody else holds a lock; the same command may work later
+  8    verify found problems
+  9    verify could not check: the repository is too damaged to be opened or walked
   130  interrupted
   141  whoever read the output went away
 """
@@ -48,6 +52,8 @@ _ADVICE: Final = {
     "load it, or save with expected=Expect.ANY": "save it without --expected to overwrite it",
     "load it again and repeat the change": "`gitstore show --json ID` tells what is stored now",
     "`git log` lists them": "`gitstore log` lists them",
+    "give one, such as UTC": "give one, such as a Z at its end",
+    "give force=True": "give --force",
     "open it with create=True, or run `gitstore init`": "make one with `gitstore init`",
 }
 
@@ -65,12 +71,42 @@ class AmbiguousPrefixError(StorageError):
         super().__init__(f"{prefix} is short for {listed}{rest}; give more characters")
 
 
+class FileExistsAlreadyError(StorageError):
+    """A file that a command was to write is there."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(f"{file} exists; --force replaces it")
+
+
+class FileNotWrittenError(StorageError):
+    """A file could not be written."""
+
+    def __init__(self, file: str, problem: str) -> None:
+        super().__init__(
+            f"{file}: cannot be written: {problem}; check the path and its permissions"
+        )
+
+
+class NotDeletedError(StorageError):
+    """A session was to come back, and is there."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"session exists: {session_id}; --at says which of its states is to be stored again"
+        )
+
+
 def exit_code(error: StorageError) -> int:
     """Return the exit code that stands for an error."""
     match error:
         case SessionNotFoundError() | UnknownCommitError() | BeforeHistoryError():
             return NOT_FOUND
-        case SessionExistsError() | StaleRevisionError():
+        case (
+            SessionExistsError()
+            | StaleRevisionError()
+            | NotDeletedError()
+            | FileExistsAlreadyError()
+        ):
             return CONFLICT
         case InvalidSessionIdError() | SerializationError():
             return INVALID_INPUT

@@ -1,4 +1,4 @@
-"""Commands about the store as a whole: init, log, status."""
+"""Commands about the store as a whole: init, status."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gitstore import RepositoryNotFoundError, SyncMode
-from gitstore.cli.output import iso, one_line, when, write, write_json, write_table
-from gitstore.cli.settings import HERE, AsJson, Settings, require_session
-from gitstore.cli.shapes import change_shape, status_shape
+from gitstore.cli.output import count, iso, one_line, write, write_json
+from gitstore.cli.settings import HERE, AsJson, Settings
+from gitstore.cli.shapes import status_shape
 
 if TYPE_CHECKING:
     from gitstore import SessionMeta, SyncStatus
-
-#: Hex digits of a commit that are shown; the commands accept them.
-_SHORT = 10
 
 
 def init(
@@ -48,34 +45,6 @@ def init(
             write(f"{done} {one_line(store.path)}, on branch {one_line(store.branch)}\n")
 
 
-def log(
-    context: typer.Context,
-    session_id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="Only this session, stored now or ever.")
-    ] = None,
-    *,
-    limit: Annotated[int | None, typer.Option(min=0, help="At most so many.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show the commits of a session or all, newest first."""
-    with Settings.of(context).open() as store:
-        name = None if session_id is None else require_session(store, session_id)
-        changes = store.history(name, limit=limit)
-    if as_json:
-        write_json([change_shape(change) for change in changes])
-    elif changes:
-        rows = [
-            (
-                change.commit[:_SHORT],
-                when(change.time, to="seconds"),
-                change.actor or change.author.name,
-                change.subject,
-            )
-            for change in changes
-        ]
-        write_table(("COMMIT", "TIME", "BY", "WHAT"), rows, may_shrink=("BY", "WHAT"))
-
-
 def status(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Count the sessions; compare with the remote.
 
@@ -98,7 +67,7 @@ def status(context: typer.Context, *, as_json: AsJson = False) -> None:
 def _session_lines(
     rows: list[SessionMeta], problems: list[SessionMeta], standing: SyncStatus
 ) -> list[str]:
-    lines = [f"{_count(len(rows), 'session')}, {len(problems)} unreadable"]
+    lines = [f"{count(len(rows), 'session')}, {len(problems)} unreadable"]
     lines += [f"  unreadable: {row.id}: {row.problem}" for row in problems]
     if standing.mode is not SyncMode.OFFLINE:
         lines.append(
@@ -113,9 +82,5 @@ def _commit_lines(standing: SyncStatus) -> list[str]:
     if standing.mode is SyncMode.OFFLINE:
         return ["no remote: the sessions are on this machine only"]
     last = "never" if standing.last_sync is None else iso(standing.last_sync, to="seconds")
-    lines = [f"{_count(standing.ahead, 'commit')} ahead, {standing.behind} behind the remote"]
+    lines = [f"{count(standing.ahead, 'commit')} ahead, {standing.behind} behind the remote"]
     return [*lines, f"{standing.mode.value.lower()}, last fetched: {last}"]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

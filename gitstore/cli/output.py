@@ -130,17 +130,44 @@ def when(moment: datetime, *, to: Precision = "milliseconds") -> str:
 def write_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, may_shrink: Container[str] = ()
 ) -> None:
-    """Write rows under their titles.
+    """Write rows under their titles, as `table` has them."""
+    write(table(columns, rows, may_shrink=may_shrink))
 
-    On a terminal, the columns that may shrink do so until a row fits its width.
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, may_shrink: Container[str] = ()
+) -> str:
+    """Return rows under their titles; nothing, if there is none.
+
+    A column that says nothing is left out, but for the first. On a terminal, the columns that may
+    shrink do so until a row fits its width.
     """
+    if not rows:
+        return ""
+    kept = [index for index in range(len(columns)) if not index or any(row[index] for row in rows)]
+    columns, rows = _only(columns, kept), [_only(row, kept) for row in rows]
     lines = [list(columns), *([one_line(cell) for cell in row] for row in rows)]
     # Some characters are two cells wide, others none.
     widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
     if is_terminal():
         flexible = [index for index, column in enumerate(columns) if column in may_shrink]
         _shrink(widths, flexible, room=Console(file=sys.stdout).width)
-    write("".join(_GAP.join(map(_fitted, line, widths)).rstrip() + "\n" for line in lines))
+    return "".join(_GAP.join(map(_fitted, line, widths)).rstrip() + "\n" for line in lines)
+
+
+def _only(cells: Sequence[str], kept: Sequence[int]) -> list[str]:
+    return [cells[index] for index in kept]
+
+
+def has_colour() -> bool:
+    """Whether whoever looks at the output sees colours, and wants to (see no-color.org)."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    return is_terminal() and not is_plain
+
+
+def count(number: int, noun: str) -> str:
+    """Return how many there are of something."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _shrink(widths: list[int], flexible: Sequence[int], *, room: int) -> None:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, cast
 
 import typer
 
-from gitstore import Author, BlockingSessionStore, InvalidSessionIdError, SessionNotFoundError
+from gitstore import (
+    Author,
+    BlockingSessionStore,
+    InvalidSessionIdError,
+    SessionNotFoundError,
+    named_redactions,
+)
 from gitstore.cli.failures import AmbiguousPrefixError
 
 if TYPE_CHECKING:
@@ -26,6 +32,12 @@ AsJson: TypeAlias = Annotated[
 SessionIdOrPrefix: TypeAlias = Annotated[
     str, typer.Argument(metavar="ID", help="The session's id, or enough of its beginning.")
 ]
+Message: TypeAlias = Annotated[str | None, typer.Option(help="The commit message.")]
+Actor: TypeAlias = Annotated[str | None, typer.Option(help="On whose behalf.")]
+AtMoment: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--at", metavar="COMMIT|TIME", help="As it was then; '2 days ago', 2026-01-31Z."),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +47,10 @@ class Settings:
     store: str = HERE
     author: Author | None = None
     wait_seconds: float = WAIT_SECONDS
+    #: Whether secrets are masked before a session is stored.
+    is_redacting: bool = False
+    is_signing: bool = False
+    has_pager: bool = True
 
     @classmethod
     def of(cls, context: typer.Context) -> Settings:
@@ -48,6 +64,8 @@ class Settings:
             create=create,
             author=self.author,
             lock_timeout_seconds=self.wait_seconds,
+            redact=named_redactions if self.is_redacting else None,
+            sign=self.is_signing,
         )
 
     def command(self, *words: str) -> str:
@@ -96,11 +114,21 @@ def find_past_session(store: BlockingSessionStore, given: str) -> str:
     except InvalidSessionIdError:
         pass
     now = _only(given, (row.id for row in store.list()))
-    return now or _only(given, _ever(store)) or given
+    return now or _only(given, (row.session_id for row in store.deleted())) or given
 
 
-def _ever(store: BlockingSessionStore) -> Iterable[str]:
-    return (change.session_id for change in store.history() if change.session_id is not None)
+def find_deleted_session(store: BlockingSessionStore, given: str) -> str:
+    """Return the one deleted session whose id is or begins with what was given.
+
+    Returned as it is when there is none, or when a session of this very id is stored.
+    """
+    try:
+        if store.exists(given):
+            return given
+    except InvalidSessionIdError:
+        pass
+    gone = [row.session_id for row in store.deleted()]
+    return given if given in gone else _only(given, gone) or given
 
 
 def _only(prefix: str, ids: Iterable[str]) -> str | None:

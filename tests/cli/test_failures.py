@@ -44,7 +44,7 @@ NASTY = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08\u202etxt.exe\u2069\u2028end"
 
 def test_every_error_has_a_documented_exit_code() -> None:
     documented = {int(code) for code in re.findall(r"^  (\d+) ", failures.EXIT_CODES, re.MULTILINE)}
-    assert documented == {0, 1, 2, 3, 4, 5, 6, 7, 130, 141}
+    assert documented == {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130, 141}
     families = {
         "SessionNotFoundError": 3,
         "UnknownCommitError": 3,
@@ -80,7 +80,21 @@ def test_help_tells_the_exit_codes(cli: Cli) -> None:
             "list",
             "delete",
             "log",
+            "copy",
+            "restore",
+            "undo",
+            "deleted",
+            "diff",
+            "diff-store",
+            "blame",
             "status",
+            "verify",
+            "repair",
+            "report",
+            "export-log",
+            "redact",
+            "purge",
+            "prune-history",
             "import",
             "demo",
         ):
@@ -193,8 +207,6 @@ def test_an_interrupt_is_130(cli: Cli, tmp_path: Path) -> None:
     with subprocess.Popen(  # noqa: SIM117 - the second needs the first to run
         [*GITSTORE, "save", str(fifo)],
         cwd=cli.folder,
-        # What a shell starts in the background ignores interrupts, and so do its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads
         # The interrupt may hit between any two instructions, also before a file is in its `with`.
         env=process_environment(PYTHONWARNINGS="ignore"),
         stdout=subprocess.PIPE,

@@ -83,9 +83,9 @@ def test_log_is_a_table_newest_first(cli: Cli) -> None:
     assert cli.masked("log", PROJ[:3]) == (
         0,
         (
-            "COMMIT      TIME                  BY   WHAT\n"
-            f"COMMIT  TIME  bot  Delete session {PROJ}\n"
-            f"COMMIT  TIME  Ann  Create session {PROJ}\n"
+            f"COMMIT      TIME                  BY   WHAT{' ' * 49}CHANGED\n"
+            f"COMMIT  TIME  bot  Delete session {PROJ}  deleted\n"
+            f"COMMIT  TIME  Ann  Create session {PROJ}  created with 2 turns\n"
         ),
         "",
     )
@@ -112,6 +112,10 @@ def test_log_json_shape(cli: Cli) -> None:
         "actor": None,
         "time": change["time"],
         "subject": f"Create session {PROJ}",
+        "summary": "created with 2 turns",
+        "sessions": [PROJ],
+        "parents": [run_git(cli.folder, "rev-parse", "HEAD~").strip()],
+        "signature": "unsigned",
     }
 
 
@@ -251,7 +255,7 @@ def test_import_of_an_id_that_differs_by_case_only(cli: Cli, folder: Path) -> No
 def test_import_json_shape(cli: Cli, folder: Path) -> None:
     values = cli("import", "orcs", str(folder), "--json").json
     assert [sorted(value) for value in values] == [
-        ["commit", "error", "outcome", "path", "revision", "session_id"]
+        ["commit", "error", "masked", "outcome", "path", "revision", "session_id"]
     ] * 3
     assert [value["outcome"] for value in values] == ["created", None, "created"]
     assert [value["error"] is None for value in values] == [True, False, True]
