@@ -207,6 +207,8 @@ def test_an_interrupt_is_130(cli: Cli, tmp_path: Path) -> None:
     with subprocess.Popen(  # noqa: SIM117 - the second needs the first to run
         [*GITSTORE, "save", str(fifo)],
         cwd=cli.folder,
+        # What a shell starts in the background ignores interrupts, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads
         # The interrupt may hit between any two instructions, also before a file is in its `with`.
         env=process_environment(PYTHONWARNINGS="ignore"),
         stdout=subprocess.PIPE,
