@@ -47,6 +47,8 @@ from gitstore.errors import (
     UnsupportedVersionError,
     UntrustedOwnerError,
 )
+from gitstore.git.programs import Programs
+from gitstore.git.signing import SigningSettings
 from gitstore.session.diff import FieldChange, PlacedTurn, SessionDiff, TurnChange, TurnMove
 from gitstore.session.difftext import render as render_diff
 from gitstore.session.files import dump_session, read_session
@@ -147,6 +149,7 @@ __all__ = [
     "PlacedTurn",
     "Problem",
     "ProblemKind",
+    "Programs",
     "ProjectContext",
     "Purged",
     "Redacted",
@@ -170,6 +173,7 @@ __all__ = [
     "SessionStore",
     "SignatureState",
     "SigningError",
+    "SigningSettings",
     "SkillConfig",
     "StaleRevisionError",
     "StorageError",

@@ -8,6 +8,7 @@ import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Generator
 
+    from gitstore.git.programs import Programs
     from gitstore.session.meta import SessionMeta
     from gitstore.session.redact import Redaction
     from gitstore.types import At, Durability, Expected, Masked, Saved, SyncStatus
@@ -66,6 +68,7 @@ class BlockingSessionStore(BlockingAudit):
         redact: Redaction | None = None,
         signing: SigningSettings | None = None,
         sign: bool = False,
+        programs: Programs | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         runtime = runtime or system_runtime()
@@ -73,9 +76,11 @@ class BlockingSessionStore(BlockingAudit):
         self._author = author or _configured_author(repository) or ANONYMOUS
         self._runtime = runtime
         self._redact = redact
-        signing = signing or configured_signing(repository)
-        self._checker = Checker(signing)
-        self._signer = Signer(signing, path=repository.path) if sign else None
+        signing = signing or SigningSettings.configured(
+            repository.setting, folder=repository.path, home=str(Path("~").expanduser())
+        )
+        self._checker = Checker(signing, programs=programs)
+        self._signer = Signer(signing, path=repository.path, programs=programs) if sign else None
         self._writer = Writer(
             repository,
             author=self._author,
@@ -105,6 +110,7 @@ class BlockingSessionStore(BlockingAudit):
         redact: Redaction | None = None,
         signing: SigningSettings | None = None,
         sign: bool = False,
+        programs: Programs | None = None,
         runtime: Runtime | None = None,
     ) -> Self:
         """Open the store in the git repository at `path`; ``~`` is the home folder.
@@ -115,7 +121,8 @@ class BlockingSessionStore(BlockingAudit):
         ``origin``. A save with durability "full" survives power loss when it is acknowledged, with
         "process" only the death of the process. `redact` names what is masked in every save before
         anything is written (`named_redactions`, or patterns and callables of your own). With `sign`
-        every commit is signed, with the key of git's usual settings or of `signing`.
+        every commit is signed, with the key of the repository's settings or of `signing`; `programs`
+        are those that sign and check, and what they may know of the environment (agents, GNUPGHOME).
 
         Raises:
             SigningError: commits are to be signed, and no key is named.
@@ -127,17 +134,15 @@ class BlockingSessionStore(BlockingAudit):
         """
         runtime = runtime or system_runtime()
         where = str(Path(path).expanduser())
-
-        def opened() -> Repository:
-            return Repository.open(
-                where,
-                branch=branch,
-                durability=durability,
-                lock_timeout_seconds=lock_timeout_seconds,
-                trust_owner=trust_owner,
-                runtime=runtime,
-            )
-
+        opened = partial(
+            Repository.open,
+            where,
+            branch=branch,
+            durability=durability,
+            lock_timeout_seconds=lock_timeout_seconds,
+            trust_owner=trust_owner,
+            runtime=runtime,
+        )
         try:
             repository = opened()
         except RepositoryNotFoundError:
@@ -152,6 +157,7 @@ class BlockingSessionStore(BlockingAudit):
             redact=redact,
             signing=signing,
             sign=sign,
+            programs=programs,
             runtime=runtime,
         )
         if create:
@@ -383,12 +389,6 @@ class PendingSave:
             self._asset.refresh(self._merged)
         self._asset.mark_stored(self._saved.revision)
         return self._saved
-
-
-def configured_signing(repository: Repository) -> SigningSettings:
-    """Return what the repository's configuration says of signing, as git reads it."""
-    home = str(Path("~").expanduser())
-    return SigningSettings.configured(repository.setting, folder=repository.path, home=home)
 
 
 def _configured_author(repository: Repository) -> Author | None:

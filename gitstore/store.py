@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Callable
 
+    from gitstore.git.programs import Programs
     from gitstore.git.signing import SigningSettings
     from gitstore.session.meta import SessionMeta
     from gitstore.session.model import SessionAsset
@@ -61,6 +62,7 @@ class GitSessionStore(Audit, SessionStore):
         redact: Redaction | None = None,
         signing: SigningSettings | None = None,
         sign: bool = False,
+        programs: Programs | None = None,
         runtime: Runtime | None = None,
     ) -> Self:
         """Open the store in the git repository at `path`; ``~`` is the home folder.
@@ -71,7 +73,8 @@ class GitSessionStore(Audit, SessionStore):
         ``origin``. A save with durability "full" survives power loss when it is acknowledged, with
         "process" only the death of the process. `redact` names what is masked in every save before
         anything is written (`named_redactions`, or patterns and callables of your own). With `sign`
-        every commit is signed, with the key of git's usual settings or of `signing`.
+        every commit is signed, with the key of the repository's settings or of `signing`; `programs`
+        are those that sign and check, and what they may know of the environment (agents, GNUPGHOME).
 
         Raises:
             SigningError: commits are to be signed, and no key is named.
@@ -96,6 +99,7 @@ class GitSessionStore(Audit, SessionStore):
                 redact=redact,
                 signing=signing,
                 sign=sign,
+                programs=programs,
                 runtime=runtime,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from gitstore import (
     Author,
     BlockingSessionStore,
     InvalidSessionIdError,
+    Programs,
     SessionNotFoundError,
     named_redactions,
 )
@@ -66,6 +68,7 @@ class Settings:
             lock_timeout_seconds=self.wait_seconds,
             redact=named_redactions if self.is_redacting else None,
             sign=self.is_signing,
+            programs=Programs(environment=os.environ),
         )
 
     def command(self, *words: str) -> str:

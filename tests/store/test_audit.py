@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gitstore import BlockingSessionStore, ConversationTurn, Outcome, SessionAsset, SignatureState
-from gitstore.git.signing import SigningSettings
+from gitstore import (
+    BlockingSessionStore,
+    ConversationTurn,
+    Outcome,
+    Programs,
+    SessionAsset,
+    SignatureState,
+    SigningSettings,
+)
 from gitstore.session.redact import named_redactions
 from tests.gitcommand import assert_git_is_content, run_git
 
@@ -78,6 +87,41 @@ def test_commits_are_signed_and_checked(tmp_path: Path) -> None:
             SignatureState.GOOD,
         ]
         assert not store.verify(require_signatures=True).is_clean
+
+
+@pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="ssh-agent is not installed")
+def test_a_key_in_an_agent_signs(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ann@example.org", "-f", str(key)]
+    subprocess.run(make, check=True, timeout=60)
+    public = key.with_suffix(".pub").read_text().strip()
+    socket = f"/tmp/gitstore-{uuid.uuid4().hex[:12]}"  # a socket's path must be short
+    with subprocess.Popen(
+        ["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as agent:
+        try:
+            agent_environment = {**os.environ, "SSH_AUTH_SOCK": socket}
+            subprocess.run(
+                ["sh", "-c", 'until ssh-add -q "$0"; do sleep 0.05; done', str(key)],
+                check=True, timeout=60, env=agent_environment, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            key.unlink()
+            (tmp_path / "allowed").write_text(f"ann@example.org {public}\n")
+            signing = SigningSettings(
+                format="ssh", key=f"key::{public}", allowed_signers=str(tmp_path / "allowed")
+            )
+            with BlockingSessionStore.open(
+                tmp_path / "s",
+                create=True,
+                sign=True,
+                signing=signing,
+                programs=Programs(environment=agent_environment),
+            ) as store:
+                store.save(session("a"))
+                (change,) = store.history("a", check_signatures=True)
+                assert change.signature is SignatureState.GOOD
+        finally:
+            agent.terminate()
 
 
 def test_a_purge_is_expected_by_the_next_check(tmp_path: Path) -> None:
