@@ -120,11 +120,6 @@ class Repository:
         self._objects.close()
 
     @property
-    def is_bare(self) -> bool:
-        """Whether there is no working tree."""
-        return self._location.root is None
-
-    @property
     def folder(self) -> str:
         """The folder of gitstore's own files in the git directory: locks, temporaries, the cache."""
         return self._workshop.path
