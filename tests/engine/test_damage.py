@@ -30,6 +30,8 @@ from tests.gitcommand import run_git
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.faults
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RUNTIME = replace(system_runtime(), clock=NOW.timestamp)
 IDS = ("a", "b", "c", "d")

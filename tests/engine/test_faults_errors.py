@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.faults
+
 _MOVED = "the branch moved"
 _ALLOCATING = ("write", "mkdir", "link", "fsync")
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: fsck and a plain `git commit` at every so many points: they cost more than all the rest.
+pytestmark = pytest.mark.faults
+
 _THOROUGH = 4
 _SCENES = [
     *((name, False) for name in NAMES),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.faults
+
 _MODELS: tuple[Model, ...] = ("all", "synced", "names")
 _REF = "refs/heads/main"
 _ARGUMENTS = ("name", "bare")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
+
 from gitstore import BlockingSessionStore, ConversationTurn, SessionAsset
 from gitstore.errors import SessionNotFoundError
 from gitstore.session.ids import parse_session_id, path_of
@@ -20,6 +22,8 @@ from tests.gitcommand import assert_git_is_content, run_git
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.faults
 
 _PROCESSES = 2
 _THREADS = 4

@@ -553,6 +553,7 @@ def test_what_only_a_reflog_reaches_stays_whole(folder: Path) -> None:
 # --- crashes ---------------------------------------------------------------------
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("points_max", [8, pytest.param(1000, marks=pytest.mark.deep)])
 @pytest.mark.parametrize("packed", [False, True])
 def test_kill_leaves_the_old_or_the_new_history(
