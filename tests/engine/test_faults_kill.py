@@ -13,9 +13,9 @@ from tests.engine.scenes import NAMES, Scene, arena, examine_crash, make_scene
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: fsck and a plain `git commit` at every so many points: they cost more than all the rest.
 pytestmark = pytest.mark.faults
 
+#: fsck and a plain `git commit` at every so many points: they cost more than all the rest.
 _THOROUGH = 4
 _SCENES = [
     *((name, False) for name in NAMES),

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-#: How long a rival gets before the save goes on: it waits for us, or it is done by then.
 pytestmark = pytest.mark.faults
 
+#: How long a rival gets before the save goes on: it waits for us, or it is done by then.
 _HEAD_START_SECONDS = 0.03
 _PATIENCE_SECONDS = 20
 
