@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Collection
 
 WHO = {
     "GIT_AUTHOR_NAME": "Ann",
@@ -39,6 +40,17 @@ def run_git(
     if check and done.returncode:
         raise AssertionError(f"git {' '.join(arguments)}: {done.stdout!r} {done.stderr!r}")
     return done.stdout.decode(errors="surrogateescape")
+
+
+def loosen(path: Path, *, keep: Collection[str] = ()) -> None:
+    """Let git unpack every pack but those named: a test that damages one object needs it loose."""
+    packs = Path(run_git(path, "rev-parse", "--absolute-git-dir").strip()) / "objects/pack"
+    for pack in sorted(packs.glob("*.pack")):
+        if pack.name not in keep:
+            data = pack.read_bytes()
+            for file in packs.glob(f"{pack.stem}.*"):
+                file.unlink()
+            run_git(path, "unpack-objects", "-q", given=data)
 
 
 def assert_git_is_content(path: Path | str) -> None:

@@ -1,15 +1,12 @@
 """Group commit: every write its own commit, one barrier and one move of the branch a group.
 
-A writer queues its request and waits for its turn. Whoever gets the turn first serves everything that
-is queued by then; the others find their request settled. Groups form by themselves under load, and a
-lone write waits for nobody.
+`gitstore.engine.turns` makes the groups; here each is decided on one draft and published.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict, deque
-from contextlib import nullcontext, suppress
+from collections import OrderedDict
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,6 +24,7 @@ from gitstore.engine.requests import (
     outcome_of,
     reverted,
 )
+from gitstore.engine.turns import Turns
 from gitstore.errors import ConcurrentUpdateError, SessionExistsError, SigningError, StorageError
 from gitstore.git.objects import object_id
 from gitstore.session import codec
@@ -47,8 +45,6 @@ if TYPE_CHECKING:
 ATTEMPTS_MAX = 20
 #: Lost races before a group keeps git commands out while it is made, not only while it is published.
 ATTEMPTS_POLITE = 3
-#: Writes served in one turn: bounds what is held in memory, and how long the others wait.
-GROUP_MAX = 64
 _BACKOFF_SECONDS = 0.002
 _BACKOFF_SECONDS_MAX = 0.1
 _CANONICAL_KEPT = 4096
@@ -70,32 +66,25 @@ class Writer:
         self._author = author
         self._runtime = runtime
         self._sign = sign
-        self._queue: deque[Request] = deque()
-        self._turn = threading.Lock()
+        self._turns = Turns(self._serve)
         self._canonical: OrderedDict[Revision, bool] = OrderedDict()
         self._clash_keys: OrderedDict[str, dict[str, SessionId]] = OrderedDict()
 
     def run(self, requests: Sequence[Request]) -> None:
         """Serve the requests; each is settled when this returns."""
-        self._queue.extend(requests)
-        try:
-            while not all(request.is_settled for request in requests):
-                with self._turn:
-                    if not all(request.is_settled for request in requests):
-                        self._serve_group()
-        except BaseException:
-            # Interrupted: what nobody has begun must not be committed when the caller is gone.
-            for request in requests:
-                with suppress(ValueError):
-                    self._queue.remove(request)
-            raise
+        self._turns.run(requests)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a turn that has not begun."""
+        return self._turns.waiting
 
     def initialise(self, path: str, data: bytes) -> None:
         """Make the first commit of a new store, unless there is one or the file is there already."""
         if self._repository.tip() is not None:
             return
         message = compose(operation="init", session_id=None, message=None, actor=None)
-        with self._turn, self._repository.writing():
+        with self._repository.writing():
             draft = self._repository.draft()
             tree = self._repository.working_tree()
             file = None if tree is None else tree.read(path, limit=codec.MAX_BYTES)
@@ -104,18 +93,13 @@ class Writer:
             self._commit(draft, path, data, message)
             self._repository.publish(draft, tree=tree, seen={path: file}, who=self._author)
 
-    def _serve_group(self) -> None:
-        group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP_MAX))]
+    def _serve(self, group: list[Request]) -> None:
         try:
             with self._repository.writing():
                 self._commit_group(group)
         except StorageError as error:
             for request in group:
                 request.error = request.error or error
-        except BaseException:
-            # Not ours to explain. The others must not wait for a turn that was taken.
-            self._queue.extendleft(each for each in reversed(group) if not each.is_settled)
-            raise
 
     def _commit_group(self, group: list[Request]) -> None:
         backoff = _BACKOFF_SECONDS
@@ -197,7 +181,11 @@ class Writer:
         try:
             file = turn.tree.read(path, limit=codec.MAX_BYTES)
             turn.seen[path] = file
-            if file is None or object_id("blob", file.data) == turn.draft.blob_at(path):
+            if file is None:
+                return None
+            revision = Revision(object_id("blob", file.data))
+            turn.examined[revision] = file.data
+            if revision == turn.draft.blob_at(path):
                 return None
         except StorageError as error:
             return error
@@ -210,7 +198,7 @@ class Writer:
         message = compose(
             operation="adopt", session_id=request.session_id, message=None, actor=None
         )
-        return self._commit(turn.draft, path, file.data, message)
+        return self._commit(turn.draft, path, file.data, message, blob=revision)
 
     def _save(self, request: Save, turn: _Turn, path: str) -> Saved:
         current = turn.draft.blob_at(path)
@@ -253,7 +241,8 @@ class Writer:
         outcome = outcome_of(turn.draft.blob_at(path), revision)
         commit: CommitId | None = None
         if outcome is not Outcome.UNCHANGED:
-            commit = self._commit(turn.draft, path, data, _message(request, operation))
+            message = _message(request, operation)
+            commit = self._commit(turn.draft, path, data, message, blob=revision)
         return Saved(
             session_id=request.session_id,
             outcome=outcome,
@@ -270,10 +259,18 @@ class Writer:
         commit = self._commit(turn.draft, path, None, _message(request, request.operation))
         return _saved(request, Outcome.DELETED, None, commit)
 
-    def _commit(self, draft: Draft, path: str, data: bytes | None, message: str) -> CommitId:
+    def _commit(
+        self,
+        draft: Draft,
+        path: str,
+        data: bytes | None,
+        message: str,
+        *,
+        blob: Revision | None = None,
+    ) -> CommitId:
         now = int(self._runtime.clock())
         return draft.commit(
-            path, data, author=self._author, time=now, message=message, sign=self._sign
+            path, data, author=self._author, time=now, message=message, sign=self._sign, blob=blob
         )
 
     def _check_clash(self, session_id: SessionId, turn: _Turn) -> None:
@@ -314,6 +311,8 @@ class _Turn:
         self.draft: Draft = repository.draft()
         self.tree: WorkingTree | None = repository.working_tree()
         self.seen: dict[str, WorkingFile | None] = {}
+        #: What these files hold, by revision.
+        self.examined: dict[Revision, bytes] = {}
         self._repository = repository
 
     def redrafted(self) -> _Turn:
@@ -324,11 +323,8 @@ class _Turn:
 
     def read(self, revision: Revision) -> bytes | None:
         """Return the bytes of a revision, staged or stored; None if there is no such revision."""
-        staged = self.draft.staged.get(revision)
-        if staged is not None:
-            return staged
-        is_stored = self._repository.kind_of(revision) == "blob"
-        return self._repository.read_blob(revision) if is_stored else None
+        known = self.draft.staged.get(revision) or self.examined.get(revision)
+        return self._repository.stored_blob(revision) if known is None else known
 
 
 def _message(request: Request, operation: str) -> str:

@@ -45,40 +45,61 @@ class WorkingTree:
         self._disk = disk
         self._workshop = workshop
 
-    def read(self, path: str, *, limit: int) -> WorkingFile | None:
+    def read(self, path: str, *, limit: int, folder: int | None = None) -> WorkingFile | None:
         """Return a file, or None if there is none.
+
+        `folder` is its open folder, where there is one at hand (`visit`).
 
         Raises:
             UnsafePathError: a link or a special file stands in the way, or the file is too large.
             RepositoryError: it cannot be read.
         """
-        with translated(self.root), self.open_folder(path, create=False) as folder:
-            if folder is None:
-                return None
-            try:
-                found = files.read_regular(os.path.basename(path), folder=folder, limit=limit)
-            except OSError as error:
-                if error.errno in _NOT_A_FILE:
-                    raise self._unsafe(path, "is no regular file") from error
-                if error.errno == errno.EFBIG:
-                    raise self._unsafe(path, f"is larger than {limit} bytes") from error
-                raise
+        with translated(self.root):
+            if folder is not None:
+                return self._read(path, folder, limit)
+            with self.open_folder(path, create=False) as found:
+                return None if found is None else self._read(path, found, limit)
+
+    def _read(self, path: str, folder: int, limit: int) -> WorkingFile | None:
+        try:
+            found = files.read_regular(os.path.basename(path), folder=folder, limit=limit)
+        except OSError as error:
+            if error.errno in _NOT_A_FILE:
+                raise self._unsafe(path, "is no regular file") from error
+            if error.errno == errno.EFBIG:
+                raise self._unsafe(path, f"is larger than {limit} bytes") from error
+            raise
         return None if found is None else WorkingFile(*found)
 
     def scan(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
         """Return the path and status of every regular file two levels below `folder`."""
+        for above, _, found in self.visit(folder):
+            for name, status in found:
+                yield above + name, status
+
+    def visit(self, folder: str) -> Iterator[tuple[str, int, list[tuple[str, os.stat_result]]]]:
+        """Return the folders in `folder`: the path of what is in it, open, and its regular files.
+
+        Names and status of the files; the folder is closed afterwards.
+        """
         with translated(self.root), self.open_folder(folder + "/x", create=False) as top:
-            if top is None:
-                return
-            for shard in os.listdir(top):
-                with self.open_folder(f"{folder}/{shard}/x", create=False, strict=False) as inner:
-                    if inner is None:
+            for shard in [] if top is None else os.listdir(top):
+                try:
+                    inner = os.open(shard, _FOLDER, dir_fd=top)
+                except OSError as error:
+                    if error.errno in (*_NOT_A_FOLDER, errno.ENOENT):
                         continue
-                    with os.scandir(inner) as found:
-                        for item in found:
-                            if item.is_file(follow_symlinks=False):
-                                status = item.stat(follow_symlinks=False)
-                                yield f"{folder}/{shard}/{item.name}", status
+                    raise
+                try:
+                    with os.scandir(inner) as items:
+                        found = [
+                            (item.name, item.stat(follow_symlinks=False))
+                            for item in items
+                            if item.is_file(follow_symlinks=False)
+                        ]
+                    yield f"{folder}/{shard}/", inner, found
+                finally:
+                    os.close(inner)
 
     def replace(self, path: str, data: bytes | None, *, seen: WorkingFile | None) -> Replacement:
         """Prepare to put `data` at `path` (None removes it) where `seen` was examined."""
@@ -220,6 +241,8 @@ class Replacement:
             os.link(self._temporary, name, dst_dir_fd=folder)
         except FileExistsError:
             return False
+        # Now, since the file's ctime changes with it: the index is to have the last one.
+        discard(self._temporary)
         return True
 
     def _remove(self, name: str, folder: int) -> bool:

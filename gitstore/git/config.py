@@ -17,7 +17,7 @@ class Config:
     """One configuration file. Never written: dulwich would drop its comments and inline includes."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._read: tuple[Signature | None, ConfigFile] | None = None
 
     def get(self, section: str, name: str) -> str | None:
@@ -45,7 +45,7 @@ class Config:
             CorruptRepositoryError: it cannot be understood.
         """
         try:
-            signature = Signature.of(os.stat(self._path))
+            signature = Signature.of(os.stat(self.path))
         except FileNotFoundError:
             signature = None
         if self._read is None or self._read[0] != signature:
@@ -54,9 +54,9 @@ class Config:
 
     def _parse(self) -> ConfigFile:
         try:
-            return ConfigFile.from_path(self._path)
+            return ConfigFile.from_path(self.path)
         except FileNotFoundError:
             return ConfigFile()
         except ValueError as error:
             message = f"it cannot be understood ({error}); repair it with an editor"
-            raise CorruptRepositoryError(message, path=self._path) from error
+            raise CorruptRepositoryError(message, path=self.path) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gitstore.errors import CorruptRepositoryError
 from gitstore.git import trees
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gitstore.git.refs import Refs
 
 _COMMITS_KEPT = 4096
+_T = TypeVar("_T")
 
 
 class Contents:
@@ -65,9 +66,7 @@ class Contents:
                 parents=tuple(CommitId(parent) for parent in headers.get("parent", ())),
                 time=_time_of(headers["committer"][0]),
             )
-            if len(self._facts) >= _COMMITS_KEPT:
-                self._facts.clear()
-            self._facts[commit] = found
+            _keep(self._facts, commit, found)
         return found
 
     def commit_data(self, commit: CommitId) -> bytes:
@@ -90,10 +89,13 @@ class Contents:
         found = self._tree_of.get(commit)
         if found is None:
             found = self.commit(commit)["tree"][0]
-            if len(self._tree_of) >= _COMMITS_KEPT:
-                self._tree_of.clear()
-            self._tree_of[commit] = found
+            _keep(self._tree_of, commit, found)
         return found
+
+    def keep_commit(self, commit: CommitId, facts: CommitFacts, *, tree: str) -> None:
+        """Remember what a commit that was just made holds: it will be read again soon."""
+        _keep(self._facts, commit, facts)
+        _keep(self._tree_of, commit, tree)
 
     def entries(self, tree: str) -> list[trees.Entry]:
         """Return the entries of a tree."""
@@ -116,11 +118,15 @@ class Contents:
     def find(self, tree: str | None, path: str) -> trees.Entry | None:
         """Return what is at `path` below a root tree."""
         entry: trees.Entry | None = None
-        for part in path.split("/"):
-            if tree is None:
-                return None
-            entry = next((e for e in self.entries(tree) if e.name == part.encode()), None)
-            tree = entry.id if entry is not None and entry.is_folder else None
+        with translated(self.path):
+            for part in path.split("/"):
+                if tree is None:
+                    return None
+                try:
+                    entry = trees.find(self._objects.read_tree(tree), part.encode())
+                except ValueError as error:
+                    raise self._malformed(tree, "tree") from error
+                tree = entry.id if entry is not None and entry.is_folder else None
         return entry
 
     def blob_at(self, commit: CommitId | None, path: str) -> Revision | None:
@@ -137,6 +143,12 @@ class Contents:
         """Return what kind of object this is, or None if there is no such object."""
         with translated(self.path):
             return self._objects.kind_of(object_id)
+
+    def stored_blob(self, revision: Revision) -> bytes | None:
+        """Return the bytes of a file, or None if there is no such revision."""
+        with translated(self.path):
+            found = self._objects.lookup(revision)
+        return found[1] if found is not None and found[0] == "blob" else None
 
     def target_of_tag(self, object_id: str) -> str:
         """Return what an annotated tag points at."""
@@ -176,6 +188,12 @@ class Contents:
     def _malformed(self, object_id: str, kind: str) -> CorruptRepositoryError:
         message = f"{kind} {object_id} is damaged; `git fsck` lists all damage"
         return CorruptRepositoryError(message, path=self.path, object_id=object_id)
+
+
+def _keep(memory: dict[CommitId, _T], commit: CommitId, value: _T) -> None:
+    if len(memory) >= _COMMITS_KEPT:
+        memory.clear()
+    memory[commit] = value
 
 
 def _time_of(signature: str) -> int:

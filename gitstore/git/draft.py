@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitstore.git import trees
-from gitstore.git.objects import Staged
+from gitstore.git.staged import Staged
 from gitstore.types import Author, CommitId, Revision
 
 if TYPE_CHECKING:
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 
     #: Returns the signature, in armour, of the bytes of a commit that has none.
     Sign = Callable[[bytes], bytes]
+
+
+class Drafted(NamedTuple):
+    """A commit of a draft: its parent, its time and its root tree."""
+
+    id: CommitId
+    parent: CommitId | None
+    time: int
+    tree: str
 
 
 class Draft:
@@ -31,6 +41,8 @@ class Draft:
         self.staged = Staged()
         #: What the changed files hold at the end of the chain; None for a removed one.
         self.files: dict[str, bytes | None] = {}
+        #: The commits, oldest first.
+        self.commits: list[Drafted] = []
         #: Subject of the last commit, for the reflog.
         self.subject = ""
         self._time = base_time
@@ -71,13 +83,18 @@ class Draft:
         time: int,
         message: str,
         sign: Sign | None = None,
+        blob: str | None = None,
     ) -> CommitId:
         """Add a commit that puts `data` at `path`, or removes what is there when it is None.
 
         The commit is never older than its parent nor than 1970: git counts on it. `sign` makes the
-        signature it carries; when that fails, the draft is as it was.
+        signature it carries; when that fails, the draft is as it was. `blob` is the id of the data,
+        if the caller has computed it.
         """
-        return self.commit_all({path: data}, author=author, time=time, message=message, sign=sign)
+        ids = {} if blob is None else {path: blob}
+        return self.commit_all(
+            {path: data}, author=author, time=time, message=message, sign=sign, ids=ids
+        )
 
     def commit_all(
         self,
@@ -87,11 +104,12 @@ class Draft:
         time: int,
         message: str,
         sign: Sign | None = None,
+        ids: Mapping[str, str] = MappingProxyType({}),
     ) -> CommitId:
-        """Add one commit that changes several files, as `commit` does one."""
+        """Add one commit that changes several files, as `commit` does one; `ids` are known ids."""
         root = self._root
         for path, data in files.items():
-            blob = None if data is None else self.staged.add("blob", data)
+            blob = None if data is None else self.staged.add("blob", data, name=ids.get(path))
             root = self._edit(root, path.split("/"), blob)
         root = self._add_tree(b"") if root is None else root
         when = max(self._time, time, 0)
@@ -101,7 +119,8 @@ class Draft:
         body = b"%s\n%s" % (head, message.encode())
         if sign is not None:
             body = with_signature(body, sign(body))
-        self.tip = CommitId(self.staged.add("commit", body))
+        before, self.tip = self.tip, CommitId(self.staged.add("commit", body))
+        self.commits.append(Drafted(self.tip, before, when, root))
         self._root = root
         self._time = when
         self.subject = message.split("\n", 1)[0]
@@ -130,10 +149,10 @@ class Draft:
             data = trees.without_entry(data, name)
         else:
             data = trees.with_entry(data, mode, name, below)
-        return self._add_tree(data) if data else None
+        return self._add_tree(data, like=tree) if data else None
 
-    def _add_tree(self, data: bytes) -> str:
-        name = self.staged.add("tree", data)
+    def _add_tree(self, data: bytes, *, like: str | None = None) -> str:
+        name = self.staged.add("tree", data, like=like)
         self._trees[name] = data
         return name
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gitstore.types import Durability
 
 _AT_EXCHANGE = 2
+#: Bytes written at once: a larger copy would leave the processor's cache.
+_WRITE_BYTES = 128 << 10
 _NO_EXCHANGE = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
@@ -63,12 +65,12 @@ class Disk:
         for path in paths:
             self.sync_folder(path)
 
-    def write_new(self, path: str, data: bytes, *, mode: int = 0o666) -> None:
+    def write_new(self, path: str, *parts: bytes, mode: int = 0o666) -> None:
         """Write a file that must not exist, and sync it; leave nothing behind on failure."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             try:
-                write_all(descriptor, data)
+                write_parts(descriptor, parts)
                 self.sync(descriptor)
             finally:
                 os.close(descriptor)
@@ -103,6 +105,20 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def write_parts(descriptor: int, parts: Iterable[bytes]) -> None:
+    """Write all parts, one after another: few calls, and no copy of the whole in memory."""
+    waiting: list[bytes] = []
+    size = 0
+    for part in parts:
+        waiting.append(part)
+        size += len(part)
+        if size >= _WRITE_BYTES:
+            write_all(descriptor, b"".join(waiting))
+            waiting, size = [], 0
+    if size:
+        write_all(descriptor, b"".join(waiting))
+
+
 def discard(path: str) -> None:
     """Remove a file, if it is there and can be removed."""
     try:
@@ -130,7 +146,8 @@ def read_regular(name: str, *, folder: int, limit: int) -> tuple[bytes, Signatur
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"larger than {limit} bytes", name)
         parts: list[bytes] = []
-        while part := os.read(descriptor, 1 << 20):
+        # As much room as is needed: Python makes all of it before it reads.
+        while part := os.read(descriptor, status.st_size + 1):
             parts.append(part)
         after = os.fstat(descriptor)
     finally:

@@ -9,7 +9,8 @@ Racy entries. git compares modification times in whole seconds and trusts an ent
 the index. An entry as old as the index could hide an edit made later in that same second, so when
 the index is written again such entries are compared with their files, and their size is set to 0 if
 the file has changed: git then looks at the content. The index gets the time at which this comparing
-began, so that an edit made in between is not hidden either.
+began, so that an edit made in between is not hidden either. Entries of that very second stay racy:
+git looks at the content of those by itself.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from __future__ import annotations
 import os
 import stat
 import struct
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from hashlib import sha1
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitstore.errors import CorruptRepositoryError, UnsupportedRepositoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from hashlib import _Hash  # pyright: ignore[reportPrivateUsage] -- it has no public name
 
 _SIGNATURE = b"DIRC"
 _HEADER = struct.Struct(">4sLL")
@@ -43,6 +46,12 @@ _LOW = 0xFFFFFFFF
 _RUN_PREFIX = b"sessions/"
 _RUN_KEY_BYTES = len(_RUN_PREFIX) + 3
 _AFTER = b"\xff"
+#: Where the flags, which end with the length of the name, and the name are in an entry.
+_FLAGS_OFFSET = 60
+_NAME_OFFSET = 62
+_QUICK_NAME_MAX = 256
+#: Bytes hashed between two states of the checksum that are kept for the next time.
+_HASH_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,35 @@ class Cached:
     stage: int
 
 
+class _State(NamedTuple):
+    """What a file was like when its entry was made, as far as an entry can say."""
+
+    mtime: tuple[int, int]
+    ctime: tuple[int, int]
+    size: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> _State:
+        return cls(
+            _split(status.st_mtime_ns),
+            _split(status.st_ctime_ns),
+            status.st_size & _LOW,
+            status.st_ino & _LOW,
+        )
+
+    @classmethod
+    def of_file(cls, path: bytes) -> _State | None:
+        try:
+            return cls.of(os.lstat(path))
+        except OSError:
+            return None
+
+    @classmethod
+    def of_entry(cls, cached: Cached) -> _State:
+        return cls(cached.mtime, cached.ctime, cached.size, cached.inode)
+
+
 class Index:
     """The content of one index file."""
 
@@ -64,10 +102,16 @@ class Index:
         self._path = path
         self._extended = False
         self._runs: dict[bytes, bytes] = {}
+        #: The keys of the runs, sorted.
+        self._order: list[bytes] = []
         self._count = 0
         self._kept = b""
-        #: Entries that may hide an edit, because they are not older than the index.
-        self._racy: set[bytes] = set()
+        #: Entries that may hide an edit, because they are not older than the index, and what their
+        #: files were like.
+        self._racy: dict[bytes, _State] = {}
+        #: The header last encoded, and states of the checksum in front of some runs behind it.
+        self._header = b""
+        self._hashes: list[tuple[bytes, _Hash]] = []
 
     @classmethod
     def read(cls, path: str) -> Index:
@@ -104,11 +148,13 @@ class Index:
     def get(self, name: bytes) -> tuple[Cached, ...]:
         """Return the entries of a file: none, one, or the stages of an unfinished merge."""
         run = self._runs.get(_run_key(name), b"")
-        return tuple(_cached(run, start) for start, _, other in _entries(run) if other == name)
+        first, last = self._place(run, name)
+        found = run[first:last]
+        return tuple(_cached(found, start) for start, _, _ in _entries(found))
 
     def items(self) -> Iterator[tuple[bytes, Cached]]:
         """Return every entry, in order."""
-        for key in sorted(self._runs):
+        for key in self._order:
             run = self._runs[key]
             for start, _, name in _entries(run):
                 yield name, _cached(run, start)
@@ -132,57 +178,91 @@ class Index:
             min(len(name), _NAME_MAX),
         )
         self._replace(name, _padded(entry + name))
-        self._racy.add(name)
+        self._racy[name] = _State.of(status)
 
     def remove(self, name: bytes) -> None:
         """Remove the entries of a file."""
         self._replace(name, b"")
-        self._racy.discard(name)
+        self._racy.pop(name, None)
 
-    def encode(self, root: str, *, began_ns: int) -> bytes:
-        """Return the bytes of the index file; racy entries are compared with the files below `root`.
+    def encode(self, root: str, *, began_ns: int) -> list[bytes]:
+        """Return the parts of the index file, the checksum last.
 
-        `began_ns` must be no later than now: the caller gives the file this modification time.
+        Racy entries are compared with the files below `root`. `began_ns` must be no later than now:
+        the caller gives the file this modification time.
         """
         self._smudge(os.fsencode(root), began_ns // _SECOND_NS)
         version = 3 if self._extended else 2
-        body = b"".join(
-            [
-                _HEADER.pack(_SIGNATURE, version, self._count),
-                *(self._runs[key] for key in sorted(self._runs)),
-                self._kept,
-            ]
-        )
-        return body + sha1(body, usedforsecurity=False).digest()
+        header = _HEADER.pack(_SIGNATURE, version, self._count)
+        if header != self._header:
+            self._header = header
+            self._hashes.clear()
+        return [
+            header,
+            *(self._runs[key] for key in self._order),
+            self._kept,
+            self._checksum(),
+        ]
+
+    def _checksum(self) -> bytes:
+        """Return the checksum of the whole; what is in front of the first change is not hashed again."""
+        start, digest = 0, sha1(self._header, usedforsecurity=False)
+        if self._hashes:
+            key, state = self._hashes[-1]
+            start, digest = bisect_left(self._order, key), state.copy()
+        hashed = 0
+        for key in self._order[start:]:
+            if hashed >= _HASH_BYTES:
+                self._hashes.append((key, digest.copy()))
+                hashed = 0
+            digest.update(self._runs[key])
+            hashed += len(self._runs[key])
+        digest.update(self._kept)
+        return digest.digest()
 
     def _smudge(self, root: bytes, began: int) -> None:
-        racy, self._racy = self._racy, set()
-        for key in {_run_key(name) for name in racy}:
+        """Make git look at the files of entries that will not be racy any more, and have changed."""
+        settled = [name for name, state in self._racy.items() if state.mtime[0] < began]
+        for name in settled:
+            state = self._racy.pop(name)
+            if _State.of_file(os.path.join(root, name)) == state:
+                continue
+            key = _run_key(name)
             run = bytearray(self._runs.get(key, b""))
-            for start, _, name in _entries(bytes(run)):
-                if name not in racy:
-                    continue
-                if not _unchanged(run, start, os.path.join(root, name)):
-                    run[start + _SIZE_OFFSET : start + _SIZE_OFFSET + 4] = bytes(4)
-                if _mtime(run, start)[0] >= began:
-                    self._racy.add(name)
-            self._runs[key] = bytes(run)
+            first, last = self._place(bytes(run), name)
+            for start, _, _ in _entries(bytes(run[first:last])):
+                run[first + start + _SIZE_OFFSET : first + start + _SIZE_OFFSET + 4] = bytes(4)
+            self._set_run(key, bytes(run))
 
     def _replace(self, name: bytes, entry: bytes) -> None:
         key = _run_key(name)
         run = self._runs.get(key, b"")
-        first = last = None
-        for start, end, other in _entries(run):
+        first, last = self._place(run, name)
+        self._count += bool(entry) - sum(1 for _ in _entries(run[first:last]))
+        self._set_run(key, run[:first] + entry + run[last:])
+
+    def _set_run(self, key: bytes, run: bytes) -> None:
+        if key not in self._runs:
+            insort(self._order, key)
+        self._runs[key] = run
+        while self._hashes and self._hashes[-1][0] > key:
+            self._hashes.pop()
+
+    def _place(self, run: bytes, name: bytes) -> tuple[int, int]:
+        """Return where the entries of a file are, or where one belongs, as a slice of its run."""
+        if len(name) < _QUICK_NAME_MAX and not self._extended:
+            # Such flags begin with a NUL, so that no longer name can hold them and this one.
+            found = run.find(_flagged(name))
+            if found >= 0:
+                start = found - _FLAGS_OFFSET
+                return start, _entry_end(run, start)[0]
+        first = None
+        for start, _, other in _entries(run):
             if other == name:
                 first = start if first is None else first
-                last = end
-                self._count -= 1
-            elif other > name:
-                first = start if first is None else first
-                break
-        first = len(run) if first is None else first
-        self._runs[key] = run[:first] + entry + run[first if last is None else last :]
-        self._count += bool(entry)
+            elif other > name or first is not None:
+                return (start if first is None else first), start
+        return (len(run) if first is None else first), len(run)
 
     def _parse(self, data: bytes, modified: int) -> None:
         signature, version, count = _HEADER.unpack_from(data)
@@ -213,15 +293,15 @@ class Index:
             key = _run_key(name)
             if key != run_key:
                 if run_key is not None:
-                    self._runs[run_key] = body[run_start:start]
+                    self._set_run(run_key, body[run_start:start])
                 run_key, run_start = key, start
-            if _mtime(body, start)[0] >= modified:
-                self._racy.add(name)
+            if _seconds(body, start) >= modified:
+                self._racy[name] = _State.of_entry(_cached(body, start))
             if body[start + 60] & (_EXTENDED >> 8):
                 self._extended = True
             start = end
         if run_key is not None:
-            self._runs[run_key] = body[run_start:start]
+            self._set_run(run_key, body[run_start:start])
         self._count = count
         return start
 
@@ -251,7 +331,8 @@ def _entries(run: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 def _entry_end(data: bytes, start: int) -> tuple[int, bytes]:
     """Return where the entry at `start` ends, and its name."""
-    name_start = start + (64 if data[start + 60] & (_EXTENDED >> 8) else 62)
+    extended = data[start + _FLAGS_OFFSET] & (_EXTENDED >> 8)
+    name_start = start + _NAME_OFFSET + (2 if extended else 0)
     null = data.index(b"\0", name_start)
     return start + ((null - start) // 8 + 1) * 8, data[name_start:null]
 
@@ -260,12 +341,17 @@ def _padded(entry: bytes) -> bytes:
     return entry + bytes(8 - len(entry) % 8)
 
 
-def _mtime(data: bytes | bytearray, start: int) -> tuple[int, int]:
-    seconds, nanoseconds = struct.unpack_from(">LL", data, start + 8)
-    return seconds, nanoseconds
+def _flagged(name: bytes) -> bytes:
+    """Return the bytes from the flags of a plain entry to the end of its name."""
+    return len(name).to_bytes(2, "big") + name + b"\0"
 
 
-def _cached(data: bytes | bytearray, start: int) -> Cached:
+def _seconds(data: bytes, start: int) -> int:
+    """Return the modification time of an entry, in whole seconds."""
+    return int.from_bytes(data[start + 8 : start + 12], "big")
+
+
+def _cached(data: bytes, start: int) -> Cached:
     fields = _ENTRY.unpack_from(data, start)
     return Cached(
         id=fields[10].hex(),
@@ -274,21 +360,6 @@ def _cached(data: bytes | bytearray, start: int) -> Cached:
         mtime=(fields[2], fields[3]),
         inode=fields[5],
         stage=(fields[11] & _STAGE) >> 12,
-    )
-
-
-def _unchanged(run: bytes | bytearray, start: int, path: bytes) -> bool:
-    """Whether the file is still in the state that the entry was made from."""
-    cached = _cached(run, start)
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return False
-    return (
-        cached.mtime == _split(status.st_mtime_ns)
-        and cached.ctime == _split(status.st_ctime_ns)
-        and cached.size == status.st_size & _LOW
-        and cached.inode == status.st_ino & _LOW
     )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from gitstore.errors import RepositoryLockedError, UnsupportedRepositoryError
-from gitstore.git.files import discard, write_all
+from gitstore.git.files import discard, write_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -141,17 +141,17 @@ class GitLock:
 
     def __init__(self, target: str, own: str, descriptor: int, disk: Disk) -> None:
         self._target = target
-        self._own = own
+        self._own: str | None = own
         self._descriptor: int | None = descriptor
         self._disk = disk
         self._linked = True
         #: When the lock was made, by the file system's clock.
         self.made_ns = os.fstat(descriptor).st_mtime_ns
 
-    def stage(self, data: bytes, *, mtime_ns: int | None = None) -> None:
+    def stage(self, *parts: bytes, mtime_ns: int | None = None) -> None:
         """Write and sync what X will hold; give it a modification time if one is named."""
         assert self._descriptor is not None
-        write_all(self._descriptor, data)
+        write_parts(self._descriptor, parts)
         if mtime_ns is not None:
             os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
         self._disk.sync(self._descriptor)
@@ -162,17 +162,19 @@ class GitLock:
         """Put the staged content in place of X. Its folder is not synced yet."""
         os.rename(self._target + ".lock", self._target)
         self._linked = False
-        discard(self._own)
+        self.release()
 
     def release(self) -> None:
         """Let go of the lock, if it is still held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-        if self._linked and _same_file(self._own, self._target + ".lock"):
+        if self._linked and self._own and _same_file(self._own, self._target + ".lock"):
             discard(self._target + ".lock")
         self._linked = False
-        discard(self._own)
+        if self._own is not None:
+            discard(self._own)
+            self._own = None
 
 
 def flocked(descriptor: int) -> bool:

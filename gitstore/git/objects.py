@@ -1,8 +1,8 @@
-"""Git objects: made in memory, read back checked, written so that they survive.
+"""Git objects: read back checked, written so that they survive.
 
-Loose objects are written here, not by dulwich: its temporary name blocks the object for ever after a
-crash, and nothing is synced (reference: git's own ``tmp_obj_*`` files, which `git prune` removes).
-Packs are read by `packread`, and where it has no answer by dulwich, which knows alternates too.
+A publication is written as one small pack (`packwrite`), or loose where there are too many packs
+(`loose`). Packs are read by `packread`, and where it has no answer by dulwich, which knows
+alternates too.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import traceback
 import weakref
 import zlib
 from collections import OrderedDict
-from contextlib import contextmanager, suppress
-from hashlib import sha1
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
@@ -23,28 +22,35 @@ from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID
 from dulwich.pack import PackFileDisappeared, UnresolvedDeltas
 
-from gitstore.errors import CorruptRepositoryError
 from gitstore.git.commitgraph import CommitGraphs
 from gitstore.git.config import TRUE
-from gitstore.git.files import discard, write_all
+from gitstore.git.loose import LooseObjects, corrupt
 from gitstore.git.packread import QuickPacks
+from gitstore.git.packwrite import PackWriter
+from gitstore.git.staged import KINDS, NUMBERS, Staged, framed, object_id
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Mapping
 
+    from gitstore.errors import CorruptRepositoryError
     from gitstore.git.commitgraph import CommitGraph
     from gitstore.git.config import Config
     from gitstore.git.files import Disk
     from gitstore.types import Runtime
 
+__all__ = [
+    "OBJECT_BYTES_MAX",
+    "Objects",
+    "Staged",
+    "framed",
+    "object_id",
+    "parse_commit",
+]
+
 #: An object of a session store larger than this is refused before it fills the memory.
 OBJECT_BYTES_MAX = 64 << 20
-#: zlib's fastest level: the default makes a large save ten times slower for 12 % of the space.
-_LEVEL = 1
-_HEADER_BYTES_MAX = 64
 _TREES_KEPT = 2048
 _STORES_KEPT = 4
-_ATTEMPTS = 5
 #: What dulwich raises over a pack that is damaged, or that a `git gc` replaced while it was open.
 _PACK_TROUBLE = (
     ApplyDeltaError,
@@ -59,42 +65,6 @@ _PACK_TROUBLE = (
     struct.error,
     zlib.error,
 )
-_KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
-_NUMBERS = {kind: number for number, kind in _KINDS.items()}
-
-
-def framed(kind: str, data: bytes) -> bytes:
-    """Return the bytes an object's id is the SHA-1 of."""
-    return b"%s %d\0%s" % (kind.encode(), len(data), data)
-
-
-def object_id(kind: str, data: bytes) -> str:
-    """Return the id that git gives to an object: 40 hex digits."""
-    return sha1(framed(kind, data), usedforsecurity=False).hexdigest()
-
-
-class Staged:
-    """Objects that exist in memory and are not written yet."""
-
-    def __init__(self) -> None:
-        self._framed: dict[str, bytes] = {}
-        self._data: dict[str, bytes] = {}
-
-    def add(self, kind: str, data: bytes) -> str:
-        """Take an object in and return its id."""
-        whole = framed(kind, data)
-        name = sha1(whole, usedforsecurity=False).hexdigest()
-        self._framed[name] = whole
-        self._data[name] = data
-        return name
-
-    def get(self, name: str) -> bytes | None:
-        """Return the data of a staged object."""
-        return self._data.get(name)
-
-    def items(self) -> Iterable[tuple[str, bytes]]:
-        """Return ids and framed bytes, in the order of `add`: what is named comes first."""
-        return self._framed.items()
 
 
 class Objects:
@@ -103,8 +73,6 @@ class Objects:
     def __init__(self, common: str, *, disk: Disk, runtime: Runtime, config: Config) -> None:
         self._repository = common
         self._folder = os.path.join(common, "objects")
-        self._disk = disk
-        self._runtime = runtime
         self._config = config
         #: dulwich's stores that nobody uses now.
         self._stores: list[DiskObjectStore] = []
@@ -113,6 +81,10 @@ class Objects:
         self._trees: OrderedDict[str, bytes] = OrderedDict()
         self._quick = QuickPacks(self._folder, bytes_max=OBJECT_BYTES_MAX)
         self._graphs = CommitGraphs(self._folder)
+        self._loose = LooseObjects(
+            common, disk=disk, runtime=runtime, config=config, bytes_max=OBJECT_BYTES_MAX
+        )
+        self._packing = PackWriter(common, disk=disk, runtime=runtime, config=config)
 
     def close(self) -> None:
         """Close the packs that are open."""
@@ -127,7 +99,7 @@ class Objects:
         Raises:
             CorruptRepositoryError: it is missing, damaged, too large, or not of this kind.
         """
-        found = self._read_quick(name) or self._read_loose(name) or self._read_packed(name)
+        found = self.lookup(name)
         if found is None:
             raise self._corrupt(name, "is missing")
         if found[0] != kind:
@@ -144,7 +116,7 @@ class Objects:
             CorruptRepositoryError: as `read`.
         """
         found = self._quick.read(name)
-        if found is not None and found[0] == _NUMBERS[kind]:
+        if found is not None and found[0] == NUMBERS[kind]:
             return found[1]
         return self.read(name.hex(), kind)
 
@@ -171,9 +143,17 @@ class Objects:
             if len(self._trees) > _TREES_KEPT:
                 self._trees.popitem(last=False)
 
+    def lookup(self, name: str) -> tuple[str, bytes] | None:
+        """Return kind and data of an object, or None if there is no such object.
+
+        Raises:
+            CorruptRepositoryError: it is damaged or too large.
+        """
+        return self._read_quick(name) or self._loose.read(name) or self._read_packed(name)
+
     def kind_of(self, name: str) -> str | None:
         """Return what kind of object this is, or None if there is no such object."""
-        found = self._read_quick(name) or self._read_loose(name) or self._read_packed(name)
+        found = self.lookup(name)
         return None if found is None else found[0]
 
     def check_loose(self, name: str) -> None:
@@ -182,7 +162,7 @@ class Objects:
         Raises:
             CorruptRepositoryError: it is damaged.
         """
-        self._read_loose(name)
+        self._loose.read(name)
 
     def matching(self, prefix: str, limit: int) -> list[str]:
         """Return up to `limit` ids that begin with `prefix`, in order."""
@@ -198,100 +178,42 @@ class Objects:
         return sorted(found)
 
     def write(self, staged: Staged) -> None:
-        """Write objects, loose, and make them durable: one barrier for all of them."""
-        self._write_all(staged.items())
+        """Write objects and make them durable: as one pack, or loose where packs abound.
+
+        All of them, also what is there already: that may be damaged, or not be durable yet.
+        """
+        if self._packing.is_crowded():
+            staged.pack = None
+            self._loose.write(list(staged.items()))
+            return
+        self._loose.mend(staged.objects())
+        is_current = self._quick.is_current()
+        written = self._packing.write(staged.objects())
+        staged.pack = written.path
+        self._quick.add(written.path, written.index_data, written.parts, is_current=is_current)
 
     def put_back(self, staged: Staged) -> None:
         """Write again whatever a `git gc --prune=now` took away before a ref named it."""
-        lost = [item for item in staged.items() if not os.path.exists(self._path(item[0]))]
-        lost = [item for item in lost if self._read_packed(item[0]) is None]
-        self._write_all(lost)
+        if staged.pack is not None:
+            if not all(os.path.exists(staged.pack + suffix) for suffix in (".pack", ".idx")):
+                self.write(staged)
+            return
+        lost = [item for item in staged.items() if not os.path.exists(self._loose.path(item[0]))]
+        self._loose.write([item for item in lost if self._read_packed(item[0]) is None])
 
-    def _write_all(self, items: Iterable[tuple[str, bytes]]) -> None:
-        """Write objects, and begin again when a `git gc` takes a file or an empty folder away."""
-        for left in reversed(range(_ATTEMPTS)):
-            try:
-                folders = {self._write_loose(name, whole) for name, whole in items}
-                # The folders' own names too: who made them may have died before syncing that.
-                self._disk.sync_folders([*sorted(folders), self._folder] if folders else ())
-            except FileNotFoundError:
-                if not left:
-                    raise
-            else:
-                return
+    def pressure(self) -> tuple[int, int]:
+        """Return how many packs there are, and about how many loose objects: what piles up.
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self._folder, name[:2], name[2:])
-
-    def _write_loose(self, name: str, whole: bytes) -> str:
-        """Write one object, or make the one that is there durable; return its folder."""
-        path = self._path(name)
-        folder = os.path.dirname(path)
-        if self._freshened(name, path):
-            return folder
-        temporary = os.path.join(folder, "tmp_obj_" + self._runtime.token())
-        with suppress(FileExistsError):
-            os.mkdir(folder)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
-        try:
-            try:
-                write_all(descriptor, zlib.compress(whole, _LEVEL))
-                self._disk.sync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.rename(temporary, path)
-        except BaseException:
-            discard(temporary)
-            raise
-        return folder
-
-    def _freshened(self, name: str, path: str) -> bool:
-        """Whether the object is there already: then it is kept from `git prune`, and synced.
-
-        Another writer may have written it and not synced it yet. A damaged file is no object, nor is
-        one that a power cut left without content: it is written again.
+        Cheap enough to be asked after every save. Packs that somebody keeps as they are (``.keep``)
+        do not count. Loose objects are estimated from one folder of 256, as `git gc` does it.
         """
-        try:
-            if self._read_loose(name) is None:
-                return False
-        except CorruptRepositoryError:
-            return False
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            os.utime(descriptor)
-            self._disk.sync(descriptor)
-        finally:
-            os.close(descriptor)
-        return True
-
-    def _read_loose(self, name: str) -> tuple[str, bytes] | None:
-        try:
-            with open(self._path(name), "rb") as file:
-                packed = file.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        inflater = zlib.decompressobj()
-        try:
-            whole = inflater.decompress(packed, OBJECT_BYTES_MAX + _HEADER_BYTES_MAX)
-        except zlib.error as error:
-            raise self._corrupt(name, f"cannot be inflated ({error})") from error
-        if inflater.unconsumed_tail:
-            raise self._corrupt(name, f"is larger than {OBJECT_BYTES_MAX} bytes")
-        if not inflater.eof:
-            raise self._corrupt(name, "ends too early")
-        if sha1(whole, usedforsecurity=False).hexdigest() != name:
-            raise self._corrupt(name, "is not what its name says")
-        header, _, data = whole.partition(b"\0")
-        return header.partition(b" ")[0].decode(), data
+        return self._packing.census().total, self._loose.estimate()
 
     def _read_quick(self, name: str, *, again: bool = False) -> tuple[str, bytes] | None:
         """Return an object if the packs that are open hold it, whole; `again` asks the new ones."""
         self._quick.refresh()
         found = self._quick.read(bytes.fromhex(name), again=again)
-        kind = None if found is None else _KINDS.get(found[0])
+        kind = None if found is None else KINDS.get(found[0])
         if found is None or kind is None or object_id(kind, found[1]) != name:
             return None
         return kind, found[1]
@@ -320,7 +242,7 @@ class Objects:
                 kind, data = store.get_raw(ObjectID(name.encode()))
             except KeyError:
                 return None
-        return _KINDS[kind], data
+        return KINDS[kind], data
 
     @contextmanager
     def _packs(self) -> Generator[DiskObjectStore]:
@@ -343,8 +265,7 @@ class Objects:
         store.close()
 
     def _corrupt(self, name: str, problem: str) -> CorruptRepositoryError:
-        message = f"object {name} {problem}; `git fsck` lists all damage, a clone may still have it"
-        return CorruptRepositoryError(message, path=self._repository, object_id=name)
+        return corrupt(self._repository, name, problem)
 
 
 def _close(stores: list[DiskObjectStore]) -> None:

@@ -42,6 +42,8 @@ _FAR_OFFSET: Final = 0x80000000
 #: Bytes of objects that deltas were applied to, kept since their neighbours need them next.
 _CACHE_BYTES_MAX: Final = 64 << 20
 _CHAIN_MAX: Final = 5000
+#: Bytes; of a pack that was just written, and is smaller, the file is not opened.
+_HELD_BYTES_MAX: Final = 64 << 10
 #: Bytes; what claims to be smaller cannot blow up beyond some megabytes.
 _SMALL: Final = 1 << 14
 #: What damage looks like from here; dulwich then says what is wrong.
@@ -71,6 +73,28 @@ class QuickPacks:
         """Let go of packs that are gone, if the folder has changed: theirs was perhaps purged."""
         if self._packs is not None and self._state != self._stamp():
             self._opened(again=True)
+
+    def is_current(self) -> bool:
+        """Whether no pack has come or gone since the last look."""
+        return self._packs is not None and self._state == self._stamp()
+
+    def add(self, path: str, index: bytes, parts: Sequence[bytes], *, is_current: bool) -> None:
+        """Take in a pack that was just written, so that nobody has to open it.
+
+        `is_current` is what it was before that: then there is nothing else that is new.
+        """
+        with self._mutex:
+            if self._packs is None:
+                return
+            name = os.path.basename(path) + ".idx"
+            if name not in self._names:
+                size = sum(map(len, parts))
+                data = b"".join(parts) if size <= _HELD_BYTES_MAX else None
+                pack = _Pack(path + ".idx", bytes_max=self._bytes_max, index=index, data=data)
+                self._packs = [pack, *self._packs]
+                self._names |= {name}
+            if is_current:
+                self._state = self._stamp()
 
     def read(self, name: bytes, *, again: bool = False) -> Found | None:
         """Return the object with these 20 bytes of id, or None for one to be looked for elsewhere.
@@ -117,9 +141,17 @@ class QuickPacks:
 class _Pack:
     """One pack in memory, and some of its objects."""
 
-    def __init__(self, path: str, *, bytes_max: int) -> None:
-        with open(path, "rb") as file:
-            index = file.read()
+    def __init__(
+        self,
+        path: str,
+        *,
+        bytes_max: int,
+        index: bytes | None = None,
+        data: bytes | None = None,
+    ) -> None:
+        if index is None:
+            with open(path, "rb") as file:
+                index = file.read()
         if not index.startswith(_MAGIC):
             raise ValueError("an index of another version")
         self.name = os.path.basename(path)
@@ -136,8 +168,11 @@ class _Pack:
             self._offsets.byteswap()
         if len(self._offsets) != count:
             raise ValueError("the index ends too early")
-        with open(path.removesuffix(".idx") + ".pack", "rb") as file:
-            self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        if data is not None:
+            self._view = memoryview(data)
+        else:
+            with open(path.removesuffix(".idx") + ".pack", "rb") as file:
+                self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         self._cache: dict[int, Found] = {}
         self._cached = 0
 

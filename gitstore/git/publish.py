@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from gitstore.errors import ConcurrentUpdateError, RepositoryError
 from gitstore.git.draft import identity
 from gitstore.git.files import Signature, discard
-from gitstore.git.index import CHECKSUM_BYTES, Index
+from gitstore.git.index import Index
 from gitstore.git.objects import OBJECT_BYTES_MAX, object_id
 from gitstore.git.refs import ref_change
 
@@ -172,16 +172,17 @@ class Publisher:
             signature = change.new_signature()
             if not change.apply():
                 return False
-            _enter(index, tree, change.path, draft.files[change.path], signature)
+            _enter(index, tree, change.path, draft.blob_at(change.path), signature)
         tree.sync({change.path for change in check_in.changes})
-        data = index.encode(tree.root, began_ns=lock.made_ns)
-        lock.stage(data, mtime_ns=lock.made_ns)
+        parts = index.encode(tree.root, began_ns=lock.made_ns)
+        lock.stage(*parts, mtime_ns=lock.made_ns)
         if os.path.exists(self._index_path):
             os.link(self._index_path, check_in.old_index)
         undo.callback(self._restore_index, check_in.old_index)
         lock.publish()
-        self._disk.sync_folder(self._location.control)
-        self._written = (data[-CHECKSUM_BYTES:], index)
+        if len(draft.files) > 1 or None in draft.files.values():
+            self._disk.sync_folder(self._location.control)
+        self._written = (parts[-1], index)
         return True
 
     def _restore_index(self, backup: str) -> None:
@@ -252,18 +253,18 @@ def _catch_up(index: Index, tree: WorkingTree, committed: Mapping[str, str]) -> 
         if file is None and wanted is None:
             index.remove(os.fsencode(path))
         elif file is not None and object_id("blob", file.data) == wanted:
-            _enter(index, tree, path, file.data, file.signature)
+            _enter(index, tree, path, wanted, file.signature)
 
 
 def _enter(
-    index: Index, tree: WorkingTree, path: str, data: bytes | None, written: Signature | None
+    index: Index, tree: WorkingTree, path: str, blob: str | None, written: Signature | None
 ) -> None:
     """Set the index entry of a file that was just put in place."""
     name = os.fsencode(path)
-    if data is None:
+    if blob is None:
         index.remove(name)
         return
     status = tree.status(path)
     # Edited since it was put in place: git must look at the content.
     trusted = Signature.of(status) == written
-    index.put(name, object_id("blob", data), status, trusted=trusted)
+    index.put(name, blob, status, trusted=trusted)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _all_entries = re.compile(rb"([0-7]+ )([^\0]+)\0(.{20})", re.DOTALL).findall
+_any_mode = re.compile(rb"[0-7]{5,} ")
+_DIGITS = b"01234567"
 FILE = b"100644"
 FOLDER = b"40000"
 _ID_BYTES = 20
@@ -54,16 +56,36 @@ def entries(tree: bytes) -> Iterator[Entry]:
 
 
 def find(tree: bytes, name: bytes) -> Entry | None:
-    """Return the entry of that name. On the path of every read and save: one slice an entry."""
-    start = 0
-    while start < len(tree):
-        space = tree.index(b" ", start)
-        null = tree.index(b"\0", space)
-        end = null + 1 + _ID_BYTES
-        if tree[space + 1 : null] == name:
-            return Entry(tree[start:space], name, tree[null + 1 : end].hex(), start, end)
-        start = end
-    return None
+    """Return the entry of that name. On the path of every read and save, so it looks, then proves.
+
+    Raises:
+        ValueError: the bytes are no tree.
+    """
+    needle = b" " + name + b"\0"
+    space = tree.find(needle)
+    if space < 0:
+        return None
+    for mode in (FILE, FOLDER):
+        start, end = space - len(mode), space + len(needle) + _ID_BYTES
+        is_whole = start >= 0 and end <= len(tree)
+        if is_whole and tree.startswith(mode, start) and _begins_entry(tree, start):
+            return Entry(mode, name, tree[end - _ID_BYTES : end].hex(), start, end)
+    return next((entry for entry in entries(tree) if entry.name == name), None)
+
+
+def _begins_entry(tree: bytes, start: int) -> bool:
+    """Whether an entry certainly begins here: at what looks like one, but could be in a name.
+
+    In front of it there must be an id, and in front of that a NUL. Were it in a name, and the name
+    too short to reach back to that NUL, then that name's own mode would be among what seems the id.
+    """
+    above = start - _ID_BYTES
+    return not start or (
+        above > 0
+        and tree[above - 1] == 0
+        and tree[start - 1 : start] not in _DIGITS
+        and _any_mode.search(tree, above, start) is None
+    )
 
 
 def quick_locate(tree: bytes, name: bytes) -> tuple[bytes | None, int]:

@@ -14,7 +14,7 @@ from gitstore import VerifyReport
 from gitstore.cli.shapes import verify_shape
 from tests.cli.commandline import ORCS, PROJ
 from tests.cli.test_audit import book, commits
-from tests.gitcommand import assert_git_is_content, run_git
+from tests.gitcommand import assert_git_is_content, loosen, run_git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,7 @@ MASKED = {"where": "history.turns[0].content", "name": "aws-access-key", "count"
 def damage(cli: Cli, session_id: str) -> str:
     """Empty the newest blob of a session; return its id."""
     revision: str = cli("log", session_id, "--limit", "1", "--json").json[0]["revision"]
+    loosen(cli.folder)
     path = cli.folder / ".git" / "objects" / revision[:2] / revision[2:]
     path.chmod(0o600)
     path.write_bytes(b"")

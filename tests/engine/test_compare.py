@@ -237,8 +237,8 @@ def test_folders_that_are_alike_are_not_read(
 
     monkeypatch.setattr(repository, "entries", noted)
     assert diff_store(repository, None, None).updated == ("s0",)
-    # Root and sessions folder, to find and to list, and the one folder that differs: of both.
-    assert len(read) == 6
+    # The folder of the sessions, and the one below it that differs: of both.
+    assert len(read) == 4
 
 
 def test_times_are_resolved_by_the_first_parent_line(tmp_path: Path) -> None:

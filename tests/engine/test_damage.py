@@ -25,7 +25,7 @@ from gitstore.blocking import system_runtime
 from gitstore.engine.findings import VerifyReport
 from gitstore.engine.verify import verify
 from gitstore.git.repository import Repository
-from tests.gitcommand import run_git
+from tests.gitcommand import loosen, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,11 +114,13 @@ def make_template(path: Path) -> Template:
             _save(store, IDS[step % 3], step)
         store.delete("c")
         run_git(path, "tag", "-a", "-m", "first", "v1")
-        run_git(path, "-c", "pack.writeReverseIndex=true", "repack", "-qd")
+        run_git(path, "-c", "pack.writeReverseIndex=true", "repack", "-qad")
+        packed = [file.name for file in (path / ".git/objects/pack").glob("*.pack")]
         run_git(path, "pack-refs", "--all")
         run_git(path, "branch", "side", "HEAD~2")
         for step in range(8, 15):
             _save(store, IDS[step % 4], step)
+        loosen(path, keep=packed)
         store.list()
     assert check(path).exit_code == 0
     with open_store(path) as store:

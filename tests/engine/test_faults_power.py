@@ -160,3 +160,51 @@ def test_a_save_repeated_after_a_crash_survives_power_loss(
             assert stored(path) == scene.new, f"killed after {number} of {len(steps)} calls"
             assert _complaints(path) == []
     print(f"{name}{' (bare)' if bare else ''}: {len(points)} of {len(steps) + 1} points")
+
+
+@pytest.mark.parametrize("person_commits", [False, True])
+@pytest.mark.parametrize("name", ["first", "update"])
+def test_an_index_that_lagged_behind_at_a_power_cut_takes_nothing_back(
+    name: str, person_commits: bool
+) -> None:
+    """A lone save leaves the name of the index to the system: it is the only thing that may be old."""
+    with arena() as folder:
+        scene = make_scene(name, folder / "scene")
+        assert scene.template is not None
+        disk = Disk(scene.template)
+        for each in _record(scene, scene.lay_out(folder / "work")):
+            disk.apply(each)
+        path = folder / "cut"
+        lay_out(disk.after_cut("synced"), path)
+        assert stored(path) == working(path) == scene.new
+        assert _complaints(path) == []
+        staged = run_git(path, "diff", "--cached", "--name-only").split()
+        assert staged == [PATH], "the index is not old: this tests nothing"
+        if person_commits:
+            assert commit_by_hand(path)
+            assert stored(path) == scene.old
+            with scene.open(path) as store:
+                assert len(store.list()) == 2
+            assert stored(path) == scene.new, "the working file did not bring it back"
+        with scene.open(path) as store:
+            store.save(first_asset("s3"))
+        assert stored(path) == scene.new
+        assert history_holds(path, scene.new or b"")
+        assert run_git(path, "status", "--porcelain") == ""
+        assert _complaints(path) == []
+
+
+def test_an_index_never_lags_behind_a_delete() -> None:
+    """No working file could undo a person's commit that brings the session back."""
+    with arena() as folder:
+        scene = make_scene("delete", folder / "scene")
+        assert scene.template is not None
+        disk = Disk(scene.template)
+        for each in _record(scene, scene.lay_out(folder / "work")):
+            disk.apply(each)
+        path = folder / "cut"
+        lay_out(disk.after_cut("synced"), path)
+        assert stored(path) is None
+        assert run_git(path, "status", "--porcelain") == ""
+        assert commit_by_hand(path)
+        assert stored(path) is None

@@ -31,7 +31,7 @@ from tests.engine.test_damage import (
     open_repository,
     open_store,
 )
-from tests.gitcommand import run_git
+from tests.gitcommand import loosen, run_git
 
 if TYPE_CHECKING:
     from gitstore.engine.findings import VerifyReport
@@ -338,6 +338,7 @@ def test_an_unreachable_damaged_object_is_reported_and_a_save_does_not_take_it(
         handle.save(asset)
         later = blob(store, "a")
         run_git(store, "reset", "-q", "--hard", "HEAD~1")
+        loosen(store)
         damage(store, later)
         with open_repository(store) as repository:
             report = verify(repository, remembered=tip(store))
@@ -388,6 +389,7 @@ def test_repair_without_the_newest_commit_or_tree_asks_index_and_log(
         handle.delete("d")
         _save(handle, "b", 60)
     wanted = {name: blob(store, name) for name in IDS if name != "d"}
+    loosen(store)
     loose(store, tip(store, what)).unlink()
     shutil.rmtree(store / "sessions")
     report = mend(store)
@@ -417,6 +419,7 @@ def test_repair_does_not_bring_back_what_was_deleted(store: Path) -> None:
         _save(handle, "b", 60)
         lost = blob(store, "b")
         handle.delete("d")
+    loosen(store)
     damage(store, lost)
     report = mend(store)
     assert report.base == tip(store, "main~2")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 import struct
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,7 @@ def store(folder: Path, index: Index) -> None:
     lock = folder / ".git/index.lock"
     lock.write_bytes(b"")
     made_ns = lock.stat().st_mtime_ns
-    lock.write_bytes(index.encode(str(folder), began_ns=made_ns))
+    lock.write_bytes(b"".join(index.encode(str(folder), began_ns=made_ns)))
     os.utime(lock, ns=(made_ns, made_ns))
     lock.rename(folder / ".git/index")
 
@@ -137,7 +139,7 @@ def test_an_edit_in_the_same_second_and_of_the_same_size_is_seen(tmp_path: Path)
     index.put(second.encode(), two, os.lstat(folder / second), trusted=True)
     lock = folder / ".git/index.new"
     later = status.st_mtime_ns + 30 * SECOND_NS
-    lock.write_bytes(index.encode(str(folder), began_ns=later))
+    lock.write_bytes(b"".join(index.encode(str(folder), began_ns=later)))
     os.utime(lock, ns=(later, later))
     lock.rename(folder / ".git/index")
     assert run_git(folder, "diff-files", "--name-only").split() == [first]
@@ -159,7 +161,7 @@ def test_a_foreign_racy_entry_is_compared_too(tmp_path: Path) -> None:
     index.put(b"sessions/01/a.yaml", blob, status, trusted=True)
     later = status.st_mtime_ns + 30 * SECOND_NS
     lock = folder / ".git/index.new"
-    lock.write_bytes(index.encode(str(folder), began_ns=later))
+    lock.write_bytes(b"".join(index.encode(str(folder), began_ns=later)))
     os.utime(lock, ns=(later, later))
     lock.rename(index_path)
     assert run_git(folder, "diff-files", "--name-only").split() == ["user.txt"]
@@ -276,3 +278,46 @@ def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
 
 def test_no_index_is_an_empty_one(tmp_path: Path) -> None:
     assert list(Index.read(str(tmp_path / "index")).items()) == []
+
+
+def test_what_is_not_hashed_again_is_still_in_the_checksum(tmp_path: Path) -> None:
+    """Enough runs for many states of the checksum to be kept; changes hit any of them, in any order."""
+    chance = random.Random(1)
+    (tmp_path / "f").write_text("x")
+    status = os.lstat(tmp_path / "f")
+    index = Index(str(tmp_path / "index"))
+    ids = [f"{number:040x}" for number in range(50)]
+    for number in range(6000):
+        name = b"sessions/%02x/session-%06d.yaml" % (number % 256, number)
+        index.put(name, chance.choice(ids), status, trusted=True)
+    index.put(b"README", ids[0], status, trusted=True)
+    for step in range(60):
+        number = chance.randrange(6100)
+        name = b"sessions/%02x/session-%06d.yaml" % (number % 256, number)
+        if step % 10 == 9:
+            index.remove(name)
+        elif step % 7:
+            index.put(name, chance.choice(ids), status, trusted=True)
+        *body, checksum = index.encode(str(tmp_path), began_ns=status.st_mtime_ns)
+        assert checksum == hashlib.sha1(b"".join(body)).digest()
+    assert len(index._hashes) > 5, "no state was kept: this tests nothing"
+
+
+def test_git_looks_itself_at_entries_of_the_second_in_which_the_index_was_made(
+    tmp_path: Path,
+) -> None:
+    folder = repository(tmp_path / "r")
+    name = "sessions/01/a.yaml"
+    blob = write(folder, name, "aaaa")
+    status = os.lstat(folder / name)
+    index = Index(str(folder / ".git/index"))
+    index.put(name.encode(), blob, status, trusted=True)
+    (folder / name).write_text("bbbb")
+    second = status.st_mtime_ns // SECOND_NS * SECOND_NS
+    os.utime(folder / name, ns=(second + 7, second + 7))
+    lock = folder / ".git/index.new"
+    lock.write_bytes(b"".join(index.encode(str(folder), began_ns=second + SECOND_NS - 1)))
+    os.utime(lock, ns=(second, second + SECOND_NS - 1))
+    lock.rename(folder / ".git/index")
+    assert index.get(name.encode())[0].size == 4, "it was smudged although it is still racy"
+    assert run_git(folder, "diff-files", "--name-only").split() == [name]

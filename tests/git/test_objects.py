@@ -10,10 +10,10 @@ import pytest
 
 from gitstore.blocking import system_runtime
 from gitstore.errors import CorruptRepositoryError
-from gitstore.git import objects as objects_module
 from gitstore.git.files import Disk
 from gitstore.git.location import locate
 from gitstore.git.objects import Objects, Staged, object_id, parse_commit
+from gitstore.git.packwrite import SMALL_PACKS_MAX
 from tests.gitcommand import run_git
 
 if TYPE_CHECKING:
@@ -37,6 +37,16 @@ def objects(folder: Path) -> Iterator[Objects]:
     made.close()
 
 
+@pytest.fixture
+def crowded(objects: Objects) -> Objects:
+    """The objects of a repository that has as many small packs as are good for it."""
+    for number in range(SMALL_PACKS_MAX):
+        staged = Staged()
+        staged.add("blob", b"%d" % number)
+        objects.write(staged)
+    return objects
+
+
 def loose(folder: Path, name: str) -> Path:
     return folder / "objects" / name[:2] / name[2:]
 
@@ -48,8 +58,22 @@ def test_git_reads_what_we_write(folder: Path, objects: Objects) -> None:
     objects.write(staged)
     assert run_git(folder, "cat-file", "blob", name).encode() == data
     assert name == run_git(folder, "hash-object", "--stdin", given=data).strip()
+    (pack,) = (folder / "objects/pack").glob("*.pack")
+    assert oct(pack.stat().st_mode & 0o777) == "0o444"
+    assert sorted(os.listdir(pack.parent)) == [f"{pack.stem}.idx", pack.name]
+
+
+def test_loose_objects_are_written_where_packs_abound(folder: Path, crowded: Objects) -> None:
+    staged = Staged()
+    data = b"some text\n" * 1000
+    name = staged.add("blob", data)
+    crowded.write(staged)
+    assert run_git(folder, "cat-file", "blob", name).encode() == data
     assert oct(loose(folder, name).stat().st_mode & 0o777) == "0o444"
     assert not [n for n in os.listdir(loose(folder, name).parent) if n.startswith("tmp_")]
+    packs = len(list((folder / "objects/pack").glob("*.pack")))
+    assert packs == SMALL_PACKS_MAX
+    assert crowded.pressure()[0] == packs
 
 
 def test_packed_objects_and_tags_are_read(folder: Path, objects: Objects) -> None:
@@ -79,30 +103,46 @@ def test_what_is_packed_while_we_look_is_found(folder: Path, objects: Objects) -
     assert [objects.read(blob, "blob") for blob in blobs] == [b"0", b"1", b"2"]
 
 
-def test_what_gc_took_is_put_back(folder: Path, objects: Objects) -> None:
+@pytest.mark.parametrize("suffix", [".pack", ".idx"])
+def test_a_pack_that_gc_took_is_put_back(folder: Path, objects: Objects, suffix: str) -> None:
+    staged = Staged()
+    name = staged.add("blob", b"content")
+    objects.write(staged)
+    (pack,) = (folder / "objects/pack").glob("*.pack")
+    before = pack.stat().st_ino
+    objects.put_back(staged)
+    assert pack.stat().st_ino == before, "it was there, and was written again"
+    pack.with_suffix(suffix).unlink()
+    objects.put_back(staged)
+    assert run_git(folder, "cat-file", "blob", name) == "content"
+
+
+def test_loose_objects_that_gc_took_are_put_back(folder: Path, crowded: Objects) -> None:
     staged = Staged()
     kept, lost = staged.add("blob", b"kept"), staged.add("blob", b"lost")
-    objects.write(staged)
+    crowded.write(staged)
     loose(folder, lost).unlink()
     before = loose(folder, kept).stat().st_ino
-    objects.put_back(staged)
-    assert objects.read(lost, "blob") == b"lost"
+    crowded.put_back(staged)
+    assert crowded.read(lost, "blob") == b"lost"
     assert loose(folder, kept).stat().st_ino == before
 
 
-def test_an_object_that_is_there_is_kept_from_prune(folder: Path, objects: Objects) -> None:
+def test_an_object_that_is_there_is_kept_from_prune(folder: Path, crowded: Objects) -> None:
     staged = Staged()
     name = staged.add("blob", b"old")
-    objects.write(staged)
+    crowded.write(staged)
     os.utime(loose(folder, name), (0, 0))
-    objects.write(staged)
+    crowded.write(staged)
     run_git(folder, "prune", "--expire=1.hour.ago")
-    assert objects.read(name, "blob") == b"old"
+    assert crowded.read(name, "blob") == b"old"
 
 
+@pytest.mark.parametrize("packs", ["objects", "crowded"])
 def test_an_object_that_a_power_cut_emptied_is_written_again(
-    folder: Path, objects: Objects
+    folder: Path, packs: str, request: pytest.FixtureRequest
 ) -> None:
+    objects: Objects = request.getfixturevalue(packs)
     staged = Staged()
     name = staged.add("blob", b"content")
     path = loose(folder, name)
@@ -110,6 +150,39 @@ def test_an_object_that_a_power_cut_emptied_is_written_again(
     path.write_bytes(b"")
     objects.write(staged)
     assert objects.read(name, "blob") == b"content"
+    assert run_git(folder, "cat-file", "blob", name) == "content"
+
+
+def test_damage_of_what_is_written_again_is_mended(folder: Path, objects: Objects) -> None:
+    """The same objects make the same pack, which takes the place of the damaged one."""
+    staged = Staged()
+    name = staged.add("blob", b"content" * 50)
+    objects.write(staged)
+    (pack,) = (folder / "objects/pack").glob("*.pack")
+    pack.chmod(0o644)
+    pack.write_bytes(pack.read_bytes()[:20])
+    objects.write(staged)
+    assert run_git(folder, "cat-file", "blob", name) == "content" * 50
+
+
+def test_what_this_store_wrote_needs_no_look_into_the_folder(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert objects.kind_of("1" * 40) is None
+    listed: list[str] = []
+    real = os.listdir
+
+    def listdir(path: str) -> list[str]:
+        listed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    for number in range(3):
+        staged = Staged()
+        name = staged.add("blob", b"%d" % number)
+        objects.write(staged)
+        assert objects.read(name, "blob") == b"%d" % number
+    assert listed == []
 
 
 @pytest.mark.parametrize(
@@ -156,7 +229,7 @@ def test_a_missing_or_wrong_object_is_told(folder: Path, objects: Objects) -> No
 def test_a_huge_object_is_refused_before_it_fills_the_memory(
     folder: Path, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects_module, "OBJECT_BYTES_MAX", 1000)
+    monkeypatch.setattr(objects._loose, "_bytes_max", 1000)
     whole = b"blob 1000000\0" + bytes(1_000_000)
     name = object_id("blob", bytes(1_000_000))
     path = loose(folder, name)

@@ -470,7 +470,7 @@ def test_an_edit_between_the_look_and_the_save_is_kept(tmp_path: Path) -> None:
         repository.wait_reached()
         saves = [pool.submit(store.save, asset) for asset in (first, second)]
         pause = threading.Event()
-        while len(store._writer._queue) < len(saves):
+        while store._writer.waiting < len(saves):
             pause.wait(0.001)
         edit = file_of(store, "second").read_bytes().replace(b"hello", b"HELLO")
         publish = repository.publish

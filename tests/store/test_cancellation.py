@@ -117,7 +117,7 @@ async def test_a_cancelled_group_is_served_all_the_same(tmp_path: Path) -> None:
 
 def _wait_queued(store: GitSessionStore, count: int) -> None:
     pause = threading.Event()
-    while len(store._blocking._writer._queue) < count:
+    while store._blocking._writer.waiting < count:
         pause.wait(0.001)
 
 

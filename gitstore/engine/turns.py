@@ -1,0 +1,108 @@
+"""Whose turn it is: one thread at a time serves the requests of all that wait.
+
+A caller queues its requests. If nobody leads it leads: it serves everything that is queued by then,
+and wakes those whose requests are settled; once its own are, it hands the lead to whoever has waited
+longest. Groups form by themselves under load, a lone caller waits for nobody, and since the queue is
+served in order, nobody waits for more than those who came before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gitstore.engine.requests import Request
+
+#: Requests served in one turn: bounds what is held in memory, and how long the others wait.
+GROUP_MAX = 64
+
+
+class Turns:
+    """The queue of one store; `serve` settles a group of requests, or raises."""
+
+    def __init__(self, serve: Callable[[list[Request]], None]) -> None:
+        self._serve = serve
+        #: Guards what follows.
+        self._mutex = threading.Lock()
+        self._queue: deque[tuple[Request, _Waiter]] = deque()
+        self._has_leader = False
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a turn that has not begun."""
+        return len(self._queue)
+
+    def run(self, requests: Sequence[Request]) -> None:
+        """Have the requests served; each is settled when this returns."""
+        if not requests:
+            return
+        waiter = _Waiter(requests)
+        try:
+            with self._mutex:
+                self._queue.extend((request, waiter) for request in requests)
+                waiter.leads, self._has_leader = not self._has_leader, True
+            while not waiter.leads and not waiter.is_settled:
+                waiter.wait()
+            while not waiter.is_settled:
+                self._lead()
+        finally:
+            self._leave(waiter)
+
+    def _lead(self) -> None:
+        """Serve those who have waited longest, and wake them."""
+        with self._mutex:
+            count = min(len(self._queue), GROUP_MAX)
+            group = [self._queue.popleft() for _ in range(count)]
+        try:
+            self._serve([request for request, _ in group])
+        except BaseException:
+            # Interrupted: the others must not wait for a turn that was taken.
+            with self._mutex:
+                self._queue.extendleft(each for each in reversed(group) if not each[0].is_settled)
+            raise
+        finally:
+            for waiter in {waiter for _, waiter in group}:
+                if waiter.is_settled:
+                    waiter.wake()
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """Pass on the lead. What nobody has begun must not be committed when the caller is gone."""
+        with self._mutex:
+            if not waiter.is_settled:
+                self._queue = deque(each for each in self._queue if each[1] is not waiter)
+            if not waiter.leads:
+                return
+            self._has_leader = bool(self._queue)
+            if self._queue:
+                following = self._queue[0][1]
+                following.leads = True
+                following.wake()
+
+
+class _Waiter:
+    """Somebody whose requests are queued, and who may be called upon to lead."""
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self.leads = False
+        self._requests = requests
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all the requests have had their turn."""
+        return all(request.is_settled for request in self._requests)
+
+    def wait(self) -> None:
+        """Sleep until somebody wakes this one."""
+        self._asleep.acquire()
+
+    def wake(self) -> None:
+        """Let it look again; waking twice is as good as once."""
+        with suppress(RuntimeError):
+            self._asleep.release()

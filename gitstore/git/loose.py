@@ -1,0 +1,164 @@
+"""Loose objects: one file each.
+
+Written here, not by dulwich: its temporary name blocks the object for ever after a crash, and
+nothing is synced (reference: git's own ``tmp_obj_*`` files, which `git prune` removes).
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from contextlib import suppress
+from hashlib import sha1
+from typing import TYPE_CHECKING
+
+from gitstore.errors import CorruptRepositoryError
+from gitstore.git.deflate import configured_level, deflate
+from gitstore.git.files import discard, write_all
+from gitstore.git.staged import framed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from gitstore.git.config import Config
+    from gitstore.git.files import Disk
+    from gitstore.git.staged import StagedObject
+    from gitstore.types import Runtime
+
+_HEADER_BYTES_MAX = 64
+_ATTEMPTS = 5
+#: The folder that stands for all 256 when loose objects are counted, as `git gc` does it.
+_SAMPLE = "17"
+_FOLDERS = 256
+
+
+class LooseObjects:
+    """The loose objects of one folder of objects. Safe to share between threads."""
+
+    def __init__(
+        self, common: str, *, disk: Disk, runtime: Runtime, config: Config, bytes_max: int
+    ) -> None:
+        self._repository = common
+        self._folder = os.path.join(common, "objects")
+        self._disk = disk
+        self._runtime = runtime
+        self._config = config
+        self._bytes_max = bytes_max
+
+    def path(self, name: str) -> str:
+        """Return where an object is, if it is loose."""
+        return os.path.join(self._folder, name[:2], name[2:])
+
+    def estimate(self) -> int:
+        """Return about how many there are."""
+        try:
+            return _FOLDERS * len(os.listdir(os.path.join(self._folder, _SAMPLE)))
+        except OSError:
+            return 0
+
+    def read(self, name: str) -> tuple[str, bytes] | None:
+        """Return kind and data of an object, or None if there is no such file.
+
+        Raises:
+            CorruptRepositoryError: it is damaged or too large.
+        """
+        try:
+            with open(self.path(name), "rb") as file:
+                packed = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        inflater = zlib.decompressobj()
+        try:
+            whole = inflater.decompress(packed, self._bytes_max + _HEADER_BYTES_MAX)
+        except zlib.error as error:
+            raise self._corrupt(name, f"cannot be inflated ({error})") from error
+        if inflater.unconsumed_tail:
+            raise self._corrupt(name, f"is larger than {self._bytes_max} bytes")
+        if not inflater.eof:
+            raise self._corrupt(name, "ends too early")
+        if sha1(whole, usedforsecurity=False).hexdigest() != name:
+            raise self._corrupt(name, "is not what its name says")
+        head, _, data = whole.partition(b"\0")
+        return head.partition(b" ")[0].decode(), data
+
+    def write(self, items: Collection[tuple[str, bytes]]) -> None:
+        """Write objects, given as ids and framed bytes; one barrier makes all of them durable."""
+        if not items:
+            return
+        level = configured_level(self._config, "core", "loosecompression")
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                folders = {self._write_one(name, whole, level) for name, whole in items}
+                # The folders' own names too: who made them may have died before syncing that.
+                self._disk.sync_folders([*sorted(folders), self._folder] if folders else ())
+            except FileNotFoundError:
+                # A `git gc` took a file or an empty folder away.
+                if not left:
+                    raise
+            else:
+                return
+
+    def mend(self, objects: Iterable[StagedObject]) -> None:
+        """Write those objects again that are there and damaged: `git fsck` would go on about them."""
+        broken = [
+            (each.name, framed(each.kind, each.data))
+            for each in objects
+            if os.path.exists(self.path(each.name)) and not self._is_whole(each.name)
+        ]
+        self.write(broken)
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            return self.read(name) is not None
+        except CorruptRepositoryError:
+            return False
+
+    def _write_one(self, name: str, whole: bytes, level: int) -> str:
+        """Write one object, or make the one that is there durable; return its folder."""
+        path = self.path(name)
+        folder = os.path.dirname(path)
+        if self._freshened(name, path):
+            return folder
+        temporary = os.path.join(folder, "tmp_obj_" + self._runtime.token())
+        with suppress(FileExistsError):
+            os.mkdir(folder)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+        try:
+            try:
+                write_all(descriptor, deflate(whole, level))
+                self._disk.sync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, path)
+        except BaseException:
+            discard(temporary)
+            raise
+        return folder
+
+    def _freshened(self, name: str, path: str) -> bool:
+        """Whether the object is there already: then it is kept from `git prune`, and synced.
+
+        Another writer may have written it and not synced it yet. A damaged file is no object, nor is
+        one that a power cut left without content: it is written again.
+        """
+        if not self._is_whole(name):
+            return False
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            os.utime(descriptor)
+            self._disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _corrupt(self, name: str, problem: str) -> CorruptRepositoryError:
+        return corrupt(self._repository, name, problem)
+
+
+def corrupt(repository: str, name: str, problem: str) -> CorruptRepositoryError:
+    """Return the error about an object that cannot be used."""
+    message = f"object {name} {problem}; `git fsck` lists all damage, a clone may still have it"
+    return CorruptRepositoryError(message, path=repository, object_id=name)

@@ -1,0 +1,234 @@
+"""Packs: what a publication writes, as one small pack with its index.
+
+Format: gitformat-pack(5), version 2 of both files. The pack is written in one pass and not read
+back; its index comes into place after it, and is what makes it visible. Temporary files have the
+names that git's have, so that `git prune` removes what a crash leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from hashlib import sha1
+from typing import TYPE_CHECKING, Final, NamedTuple
+from zlib import crc32
+
+from gitstore.git.deflate import configured_level, deflate
+from gitstore.git.deltas import Base
+from gitstore.git.files import discard
+from gitstore.git.staged import NUMBERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from gitstore.git.config import Config
+    from gitstore.git.files import Disk
+    from gitstore.git.staged import StagedObject
+    from gitstore.types import Runtime
+
+#: Small packs at which a publication writes loose objects instead: readers look into every pack.
+SMALL_PACKS_MAX: Final = 20
+#: Packs of any size at which it does so (git's ``gc.autoPackLimit``).
+PACKS_MAX: Final = 50
+#: Bytes; smaller packs are small.
+SMALL_PACK_BYTES: Final = 1 << 20
+#: Deltas on top of each other (git's ``pack.depth``).
+_DEPTH_MAX: Final = 50
+#: Bytes of a tree below which it is not worth a delta.
+_DELTA_BYTES_MIN: Final = 256
+_OFS_DELTA: Final = 6
+_ATTEMPTS: Final = 5
+_HEADER: Final = struct.Struct(">4sLL")
+_PACK_HEADER: Final = b"PACK"
+_INDEX_HEADER: Final = b"\xfftOc\0\0\0\x02"
+_VERSION: Final = 2
+
+
+class Written(NamedTuple):
+    """A pack that was just written: path without suffix, and the bytes of both its files."""
+
+    path: str
+    index_data: bytes
+    parts: list[bytes]
+
+
+class Census(NamedTuple):
+    """How many packs there are, and when the folder had last changed."""
+
+    stamp: int
+    small: int
+    total: int
+
+
+class PackWriter:
+    """Writes packs into one folder of objects. Used by one thread at a time, under the writer lock."""
+
+    def __init__(self, common: str, *, disk: Disk, runtime: Runtime, config: Config) -> None:
+        self._folder = os.path.join(common, "objects", "pack")
+        self._disk = disk
+        self._runtime = runtime
+        self._config = config
+        #: The last count by listing, and the same with what was written since.
+        self._listed = self._census = Census(-1, 0, 0)
+
+    def census(self) -> Census:
+        """Return how many packs there are: listed once, then counted as they are written."""
+        if self._census.stamp != _stamp(self._folder):
+            self._listed = self._census = _listed(self._folder)
+        return self._census
+
+    def is_crowded(self) -> bool:
+        """Whether there are so many packs that another one would slow down every reader."""
+        census = self.census()
+        if census != self._listed and _is_crowded(census):
+            # Others write and remove packs as well: what was counted may be wrong by theirs.
+            self._listed = self._census = census = _listed(self._folder)
+        return _is_crowded(census)
+
+    def write(self, objects: Collection[StagedObject]) -> Written:
+        """Write objects as one pack, and make it durable."""
+        level = configured_level(self._config, "pack", "compression")
+        parts, entries = _pack(objects, level)
+        index = _index(entries, parts[-1])
+        base = os.path.join(self._folder, "pack-" + parts[-1].hex())
+        before = self.census()
+        if before.stamp < 0:
+            self._disk.make_folder(self._folder)
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                self._put(base, parts, index)
+            except FileNotFoundError:
+                # A `git gc --prune=now` took a temporary file away.
+                if not left:
+                    raise
+            else:
+                break
+        small = sum(map(len, parts)) < SMALL_PACK_BYTES
+        self._census = Census(_stamp(self._folder), before.small + small, before.total + 1)
+        return Written(base, index, parts)
+
+    def _put(self, base: str, parts: list[bytes], index: bytes) -> None:
+        token = self._runtime.token()
+        temporary = [os.path.join(self._folder, f"tmp_{kind}_{token}") for kind in ("pack", "idx")]
+        try:
+            self._disk.write_new(temporary[0], *parts, mode=0o444)
+            self._disk.write_new(temporary[1], index, mode=0o444)
+            os.rename(temporary[0], base + ".pack")
+            os.rename(temporary[1], base + ".idx")
+        except BaseException:
+            for path in temporary:
+                discard(path)
+            if not os.path.exists(base + ".idx"):
+                discard(base + ".pack")
+            raise
+        self._disk.sync_folder(self._folder)
+
+
+class _Entry(NamedTuple):
+    """Where an object is in a pack: the 20 bytes of its id, the checksum of its bytes, its place."""
+
+    name: bytes
+    crc: int
+    offset: int
+
+
+def _pack(objects: Collection[StagedObject], level: int) -> tuple[list[bytes], list[_Entry]]:
+    """Return the parts of a pack, its checksum last, and its entries."""
+    parts = [_HEADER.pack(_PACK_HEADER, _VERSION, len(objects))]
+    digest = sha1(parts[0], usedforsecurity=False)
+    entries: list[_Entry] = []
+    offset = len(parts[0])
+    #: Where the objects that deltas can be made against are, how deep, and what they hold.
+    bases: dict[str, tuple[int, int, bytes]] = {}
+    for each in objects:
+        place, depth, data = bases.get(each.like or "", (0, _DEPTH_MAX, b""))
+        if depth < _DEPTH_MAX and min(len(data), len(each.data)) >= _DELTA_BYTES_MIN:
+            delta = Base(data).delta(each.data)
+            number, size = _OFS_DELTA, len(delta)
+            body = _distance(offset - place) + deflate(delta, level)
+        else:
+            number, size, depth = NUMBERS[each.kind], len(each.data), -1
+            body = deflate(each.data, level)
+        part = _entry_header(number, size) + body
+        if each.kind == "tree":
+            bases[each.name] = offset, depth + 1, each.data
+        entries.append(_Entry(bytes.fromhex(each.name), crc32(part), offset))
+        digest.update(part)
+        parts.append(part)
+        offset += len(part)
+    parts.append(digest.digest())
+    return parts, entries
+
+
+def _index(entries: Iterable[_Entry], checksum: bytes) -> bytes:
+    """Return the index of a pack of less than two gigabytes."""
+    rows = sorted(entries)
+    fan = [0] * 256
+    for row in rows:
+        fan[row.name[0]] += 1
+    for place in range(1, 256):
+        fan[place] += fan[place - 1]
+    count = len(rows)
+    body = b"".join(
+        [
+            _INDEX_HEADER,
+            struct.pack(">256L", *fan),
+            *(row.name for row in rows),
+            struct.pack(f">{count}L", *(row.crc for row in rows)),
+            struct.pack(f">{count}L", *(row.offset for row in rows)),
+            checksum,
+        ]
+    )
+    return body + sha1(body, usedforsecurity=False).digest()
+
+
+def _entry_header(number: int, size: int) -> bytes:
+    """Return kind and size of an entry: four bits of size, then seven a byte."""
+    first, size = number << 4 | size & 15, size >> 4
+    return bytes([first | 0x80]) + _varint(size) if size else bytes([first])
+
+
+def _varint(value: int) -> bytes:
+    parts = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 -- seven bits a byte
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+def _distance(value: int) -> bytes:
+    """Return how far before a delta its base is: seven bits a byte, the highest first."""
+    parts = [value & 0x7F]
+    while value := value >> 7:
+        value -= 1
+        parts.append(value & 0x7F | 0x80)
+    return bytes(reversed(parts))
+
+
+def _is_crowded(census: Census) -> bool:
+    return census.small >= SMALL_PACKS_MAX or census.total >= PACKS_MAX
+
+
+def _stamp(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return -1
+
+
+def _listed(folder: str) -> Census:
+    """Count the packs, all but those that somebody wants to keep as they are."""
+    stamp = _stamp(folder)
+    small = total = 0
+    try:
+        with os.scandir(folder) as found:
+            sizes = {item.name: item.stat().st_size for item in found}
+    except FileNotFoundError:
+        sizes = {}
+    for name, size in sizes.items():
+        base, suffix = os.path.splitext(name)
+        if suffix == ".pack" and base + ".keep" not in sizes:
+            total += 1
+            small += size < SMALL_PACK_BYTES
+    return Census(stamp, small, total)
