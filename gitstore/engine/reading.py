@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gitstore.engine.assetcache import AssetCache
 from gitstore.engine.moments import resolve_for
 from gitstore.engine.requests import Adopt
 from gitstore.engine.worktree import problem_of
@@ -31,6 +32,7 @@ class Reader:
         self._repository = repository
         self._writer = writer
         self._edits = edits
+        self._assets = AssetCache()
 
     def load(self, session_id: SessionId, at: At | None) -> SessionAsset:
         """Return a session, now or then; a hand edit is adopted first."""
@@ -39,9 +41,9 @@ class Reader:
             revision = self._repository.blob_at(commit, path_of(session_id))
             if revision is None:
                 raise SessionNotFoundError(session_id=session_id, at=at)
-            return _decoded(self._repository.read_blob(revision), session_id, revision)
+            return self._asset(session_id, revision, None)
         data, revision = self._current(session_id)
-        return _decoded(data, session_id, revision)
+        return self._asset(session_id, revision, data)
 
     def exists(self, session_id: SessionId, at: At | None) -> bool:
         """Whether the branch has the session, or a person has just written its file."""
@@ -54,16 +56,23 @@ class Reader:
         tree = self._edits.tree()
         return tree is not None and tree.read(path, limit=codec.MAX_BYTES) is not None
 
-    def _current(self, session_id: SessionId) -> tuple[bytes, Revision]:
+    def _current(self, session_id: SessionId) -> tuple[bytes | None, Revision]:
+        """Return the revision to load, and its bytes if they were read."""
         path = path_of(session_id)
         for _ in range(_ATTEMPTS_MAX):
+            committed = self._repository.blob_at(self._repository.tip(), path)
             tree = self._edits.tree()
+            state = None if tree is None else self._edits.state_of(tree, path)
+            if committed is not None and self._edits.holds(path, state, committed):
+                return None, committed
             file = None if tree is None else tree.read(path, limit=codec.MAX_BYTES)
+            # Again: a save that came in between moved both, and is no edit.
             committed = self._repository.blob_at(self._repository.tip(), path)
             if file is None:
                 break
             written = Revision(object_id("blob", file.data))
             if written == committed:
+                self._edits.found_equal(path, state, session_id, written)
                 return file.data, written
             problem = problem_of(file.data, session_id)
             if problem is not None:
@@ -75,11 +84,17 @@ class Reader:
             committed = self._repository.blob_at(self._repository.tip(), path)
         if committed is None:
             raise SessionNotFoundError(session_id=session_id)
-        return self._repository.read_blob(committed), committed
+        return None, committed
 
-
-def _decoded(data: bytes, session_id: SessionId, revision: Revision) -> SessionAsset:
-    document = codec.decode(data, session_id=session_id)
-    asset = SessionAsset.from_document(document, session_id=session_id)
-    asset.mark_stored(revision)
-    return asset
+    def _asset(self, session_id: SessionId, revision: Revision, data: bytes | None) -> SessionAsset:
+        """Return a session that is the caller's own: the revision says all of its content."""
+        known = self._assets.get(session_id, revision)
+        if known is not None:
+            return known
+        if data is None:
+            data = self._repository.read_blob(revision)
+        document = codec.decode(data, session_id=session_id)
+        asset = SessionAsset.from_document(document, session_id=session_id)
+        self._assets.keep(session_id, revision, asset)
+        asset.mark_stored(revision)
+        return asset

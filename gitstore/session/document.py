@@ -230,10 +230,12 @@ def _write(values: dict[str, Any], steps: list[_Step], result: dict[str, Any]) -
     key = ""
     try:
         for name, key, dump, kind, default in steps:
-            value = dump(values[name])
+            value = values[name]
             # Types first: 1 == True, and foreign classes may compare as they like.
-            if type(value) is not kind or value != default:
-                result[key] = value
+            if value.__class__ is not kind or value != default:
+                value = dump(value)
+                if value.__class__ is not kind or value != default:
+                    result[key] = value
     except RefusedError as error:
         raise error.inside(key) from None
     except KeyError:

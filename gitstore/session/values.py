@@ -70,20 +70,39 @@ def plain(value: Value) -> Value:
 
 
 def _copy(value: Value, room: int) -> Value:
+    """Copy what is no plain scalar: usual maps and lists first, by their own `copy`."""
+    kind: type[Any] = value.__class__
+    if kind is list and room:
+        items: list[Any] = value.copy()
+        for index, item in enumerate(items):
+            if type(item) not in _SCALARS:
+                items[index] = _copy(item, room - 1)
+        return items
+    if kind is dict and room:
+        entries: dict[Any, Any] = value.copy()
+        for key, item in value.items():
+            if type(key) is not str:
+                return _copy_slowly(value, room)
+            if type(item) not in _SCALARS:
+                entries[key] = _copy(item, room - 1)
+        return entries
+    return _copy_slowly(value, room)
+
+
+def _copy_slowly(value: Value, room: int) -> Value:
     if is_map(value):
         if not room:
             raise _too_deep()
-        return {
-            key if type(key) is str else _bare(key): (
-                item if type(item) in _SCALARS else _copy(item, room - 1)
-            )
-            for key, item in value.items()
-        }
+        return {_bare(key): _copy_any(item, room - 1) for key, item in value.items()}
     if is_list(value) or _is_tuple(value):
         if not room:
             raise _too_deep()
-        return [item if type(item) in _SCALARS else _copy(item, room - 1) for item in value]
+        return [_copy_any(item, room - 1) for item in value]
     return _bare(value)
+
+
+def _copy_any(value: Value, room: int) -> Value:
+    return value if type(value) in _SCALARS else _copy(value, room)
 
 
 def _is_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:

@@ -4,6 +4,7 @@
 * `scalars`  how one scalar is spelled, and what a spelling means
 * `writer`   the canonical form
 * `exact`    reads canonical text quickly, and proves it
+* `turns`    writes and reads a session turn by turn, and remembers what it has seen
 * `reader`   reads any other YAML, strictly
 * `keep`     saves over a file that a person edited: what did not change keeps its bytes
   * `outline`  cuts such a file into parts
@@ -24,6 +25,7 @@ from gitstore.session.codec.exact import read_exact
 from gitstore.session.codec.keep import keep_text
 from gitstore.session.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_NODES, TOO_BIG
 from gitstore.session.codec.reader import read_text
+from gitstore.session.codec.turns import TurnCodec
 from gitstore.session.codec.writer import encode_text
 from gitstore.session.values import is_map
 
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 _BOM: Final = "\ufeff"
+_turns: Final = TurnCodec()
 
 
 def encode(
@@ -56,12 +59,12 @@ def encode(
     Raises:
         SerializationError: Something in the document cannot be kept; `where` is the path to it.
     """
-    canonical = encode_text(document, session_id=session_id)
-    if previous is not None and previous != canonical.encode() and not is_canonical(previous):
+    canonical = _turns.write(document) or encode_text(document, session_id=session_id).encode()
+    if previous is not None and previous != canonical and not is_canonical(previous):
         kept = _keep(previous, canonical)
         if kept is not None:
             return kept
-    return canonical.encode()
+    return canonical
 
 
 def decode(data: bytes, *, session_id: str | None = None) -> dict[str, Any]:
@@ -73,6 +76,9 @@ def decode(data: bytes, *, session_id: str | None = None) -> dict[str, Any]:
     Raises:
         SerializationError: The bytes are not such a file; it names the place, line and column.
     """
+    known = _turns.read(data)
+    if known is not None:
+        return known[0]
     text = _strict_text(data, session_id).removeprefix(_BOM).replace("\r\n", "\n")
     document = read_exact(text)
     if document is None:
@@ -83,14 +89,14 @@ def decode(data: bytes, *, session_id: str | None = None) -> dict[str, Any]:
     return document
 
 
-def _keep(previous: bytes, canonical: str) -> bytes | None:
+def _keep(previous: bytes, canonical: bytes) -> bytes | None:
     """Return the previous bytes with only the changed lines changed, or None."""
     try:
         text = _strict_text(previous, None)
         old = read_text(text.removeprefix(_BOM).replace("\r\n", "\n"))
     except SerializationError:
         return None
-    new = read_exact(canonical)
+    new = read_exact(canonical.decode())
     if not is_map(old) or new is None:
         return None
     document: dict[str, Any] = old
@@ -104,6 +110,9 @@ def _keep(previous: bytes, canonical: str) -> bytes | None:
 
 def is_canonical(data: bytes) -> bool:
     """Whether the bytes are what `encode` writes for their own document."""
+    known = _turns.read(data)
+    if known is not None:
+        return known[1]
     try:
         return read_exact(_strict_text(data, None)) is not None
     except SerializationError:

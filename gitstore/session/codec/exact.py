@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from gitstore.session.codec.scalars import UNESCAPES
-from gitstore.session.codec.writer import render
+from gitstore.session.codec.writer import TURN_INDENT, render, turn_text
 
 if TYPE_CHECKING:
     from gitstore.session.values import Value
@@ -33,6 +33,19 @@ def read_exact(text: str) -> dict[str, Any] | None:
         document = _Parser(text).document()
         return document if render(document) == text else None
     # Whatever trips a loose parser on a text that it was not made for.
+    except (_NotCanonicalError, ValueError, TypeError, LookupError, RecursionError):
+        return None
+
+
+def read_exact_turn(text: str, keys: dict[str, str]) -> Value | None:
+    """Return the one turn that some canonical lines hold, or None when they are not canonical.
+
+    `keys` is that of `turn_text`.
+    """
+    try:
+        turn = _Parser(text).turn()
+        return turn if turn_text(turn, keys)[0] == text else None
+    # As above.
     except (_NotCanonicalError, ValueError, TypeError, LookupError, RecursionError):
         return None
 
@@ -85,6 +98,13 @@ class _Parser:
         if self.at != self.end:
             raise _NotCanonicalError
         return document
+
+    def turn(self) -> Value:
+        """Return the one item of a list of turns that all lines are."""
+        items = self.sequence(TURN_INDENT, self.lines[0][len(TURN_INDENT) + 2 :])
+        if self.at != self.end or len(items) != 1:
+            raise _NotCanonicalError
+        return items[0]
 
     def mapping(self, indent: str, text: str) -> dict[str, Any]:
         """Read entries at `indent`; `text` is the first line from there on."""

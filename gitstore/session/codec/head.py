@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gitstore.errors import SerializationError, UnsupportedVersionError
 from gitstore.session.codec.limits import MAX_BYTES, quoted
+from gitstore.session.codec.scalars import is_plain
 from gitstore.session.meta import SessionMeta
 from gitstore.session.times import parse_time
 from gitstore.session.values import Value, is_list, is_map
@@ -38,16 +39,41 @@ _CLOSED = rb"(?:" + _SINGLE + rb"|" + _DOUBLE + rb"|\[\]|\{\})" + _NOTE
 _VALUE = rb"(?:(?:[0-9]|-[0-9]|" + _START + rb")[^\n]*+\n|" + _CLOSED + rb")"
 _ITEM = rb"(?:(?:[0-9]|-[0-9]|" + _START + rb")" + _REST + _NOTE + rb"|" + _CLOSED + rb")"
 _BLOCK = rb"\|2?[-+]?\n(?:%s[^\n]*+\n| *+\n)*+"
-_LINE = (
-    # key: value, and a block below the key
-    rb"( *+)" + _KEY + rb"(?: " + _VALUE + rb"|\n| " + _BLOCK % rb"\1  " + rb")"
-    # - key: value, and a block below the key
-    rb"|( *+)- " + _KEY + rb"(?: " + _VALUE + rb"|\n| " + _BLOCK % rb"\2    " + rb")"
-    rb"|( *+)- " + _BLOCK % rb"\3  " +
-    rb"| *+(?:- )++(?:" + _KEY + rb"(?: " + _VALUE + rb"|\n)|" + _ITEM + rb")"
-    rb"| *+(?:#[^\n]*+)?+\n"
-)  # fmt: skip
-_has_known_lines: Final = re.compile(rb"(?:" + _LINE + rb")*+(?:\.\.\.\n)?").fullmatch
+
+
+def _lines(least: bytes) -> bytes:
+    """Return the pattern of a line indented by `least` or more, with the block below it.
+
+    Lines of no content may be indented by less.
+    """
+    # Looked for outside of the group: `re` loses count of a group that a possessive end fails in.
+    indent = rb"(?=" + least + rb")( *+)"
+    return (
+        # key: value, and a block below the key
+        indent + _KEY + rb"(?: " + _VALUE + rb"|\n| " + _BLOCK % rb"\1  " + rb")"
+        # - key: value, and a block below the key
+        rb"|" + indent + rb"- " + _KEY + rb"(?: " + _VALUE + rb"|\n| " + _BLOCK % rb"\2    "
+        + rb")|" + indent + rb"- " + _BLOCK % rb"\3  " +
+        rb"|" + least + rb" *+(?:- )++(?:" + _KEY + rb"(?: " + _VALUE + rb"|\n)|" + _ITEM + rb")"
+        rb"| *+(?:#[^\n]*+)?+\n"
+    )  # fmt: skip
+
+
+_has_known_lines: Final = re.compile(rb"(?:" + _lines(rb"") + rb")*+(?:\.\.\.\n)?").fullmatch
+#: The same for the lines from the first turn on: each begins a turn, or is indented in one.
+_has_turn_lines: Final = re.compile(
+    rb"(?:" + _lines(rb"    ") + rb"|  - id: " + _VALUE + rb")*+(?:\.\.\.\n)?"
+).fullmatch
+# The usual head: nothing but what a row shows, spelled so that the words are the value.
+_WORDS = rb"([A-Za-z/][A-Za-z0-9_./@+-]*+(?: [A-Za-z0-9_./@+-]++)*+)\n"
+_TIME = rb"'([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z)'\n"
+_usual_head: Final = re.compile(
+    rb"id: (?:" + _WORDS + rb"|'([0-9A-Za-z_.-]++)'\n)version: 1\n"
+    rb"created_at: " + _TIME + rb"updated_at: " + _TIME +
+    rb"(?:project_context:\n(?=  (?:root_path|name): )"
+    rb"(?:  root_path: " + _WORDS + rb")?(?:  name: " + _WORDS + rb")?)?"
+    rb"history:\n(?:  max_turns: [0-9]{1,9}\n)?  turns:\n(?=  - id: )"
+).match  # fmt: skip
 
 #: Line breaks that only some parsers see: NEL, LS, PS, and the byte order mark.
 _ODD_BREAKS: Final = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9", b"\xef\xbb\xbf")
@@ -65,12 +91,16 @@ def read_meta(
     decode: Callable[[bytes], dict[str, Any]],
 ) -> SessionMeta:
     """Return the listing row of a file; a file that cannot be read gives a row with a `problem`."""
+    row = _usual_row(data, session_id, revision)
+    if row is not None:
+        return row
     turns = _find_turns(data)
     try:
         if turns is None:
             return _row(decode(data), None, session_id, revision)
         start, count = turns
-        return _row(decode(data[:start]), count, session_id, revision)
+        # As the head of a canonical file is read quickly, with no turns in it.
+        return _row(decode(data[: start - 1] + b" null\n"), count, session_id, revision)
     except SerializationError as error:
         return SessionMeta(
             id=session_id,
@@ -82,6 +112,34 @@ def read_meta(
             revision=revision,
             problem=str(error),
         )
+
+
+def _usual_row(data: bytes, session_id: SessionId, revision: Revision) -> SessionMeta | None:
+    """Return the row of a file with the usual head, without decoding it; None for any other file."""
+    head = _usual_head(data)
+    if head is None or _has_odd_bytes(data) or not _has_turn_lines(data, head.end()):
+        return None
+    plain, quoted_id, created, updated, root, name = (
+        None if group is None else group.decode() for group in head.groups()
+    )
+    words = [word for word in (plain, root, name) if word is not None]
+    if (plain or quoted_id) != session_id or created is None or updated is None:
+        return None
+    if not all(map(is_plain, words)):
+        return None
+    try:
+        created_at, updated_at = datetime.fromisoformat(created), datetime.fromisoformat(updated)
+    except ValueError:
+        return None
+    return SessionMeta(
+        id=session_id,
+        name=name,
+        created_at=created_at,
+        updated_at=updated_at,
+        project_path=root,
+        turn_count=data.count(b"\n  - id: ", head.end() - 1),
+        revision=revision,
+    )
 
 
 def _row(

@@ -1,0 +1,253 @@
+r"""Turn by turn: writes and reads a session by its turns, and remembers both forms of each.
+
+The canonical text of a session is that of its *shell*, the document with ``turns: null``, with the
+texts of the turns in the place of the null: the writer writes one turn without looking at another.
+
+    shell   id: s-1 ... history:\n  turns:      what comes before the turns
+    chunk   \n  - id: t1 ... \n  - id: t2 ...   cut at each line that begins with this dash
+
+So a file is read by reading shell and chunks. If each is canonical, so is the whole, wherever it was
+cut. A chunk that a person edited is read by the full reader, when it proves that it stands alone:
+
+1. The shell and all that is canonical closes what it opens.
+2. The other lines of the chunk are empty or indented deeper than its dash, so that no document
+   marker, directive, comment at the margin or key of the history is in it.
+3. It has no line break or blank that parsers take differently.
+4. It holds exactly one turn by itself: nothing that it opens is still open at its end.
+
+Everything else is read as a whole, also for the error that names the place.
+
+What is remembered is a function of the content alone: the text of a chunk, or the turn as `marshal`
+writes it, which tells all values and types apart that the writer can write. So it is never stale,
+and no value that was handed out is part of it.
+"""
+
+from __future__ import annotations
+
+import marshal
+import re
+from typing import Any, Final
+
+from gitstore.errors import SerializationError
+from gitstore.session.codec.exact import read_exact, read_exact_turn
+from gitstore.session.codec.limits import MAX_BYTES, MAX_NODES
+from gitstore.session.codec.reader import read_text
+from gitstore.session.codec.scalars import Unwritable
+from gitstore.session.codec.writer import (
+    END_MARK,
+    count_nodes,
+    nodes_at_most,
+    render,
+    turn_text,
+)
+from gitstore.session.values import Value, is_list, is_map
+
+#: Turns whose text or value takes more bytes are not remembered: they cost less, byte for byte.
+TURN_BYTES_MAX: Final = 4096
+#: Turns of one of the two generations; at most 64 MiB are remembered, 20 MiB of usual turns.
+TURNS_MAX: Final = 4096
+#: The last version of `marshal` that depends on nothing but the value.
+_MARSHAL_VERSION: Final = 2
+_HISTORY: Final = b"\nhistory:\n"
+_TURNS: Final = b"\n  turns:\n  - "
+_NEXT_TURN: Final = b"\n  - "
+_END: Final = ("\n" + END_MARK).encode()
+_NO_TURNS: Final = "\n  turns: null\n"
+_stands_alone = re.compile(r"  - [^\n]*+\n(?:\n|   [^\n]*+\n)*+").fullmatch
+_is_odd = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]").search
+
+
+class _Generation:
+    """Texts and values of some turns, by one another; `edited` holds values by text only."""
+
+    __slots__ = ("edited", "texts", "values")
+
+    def __init__(self) -> None:
+        self.texts: dict[bytes, bytes] = {}
+        self.values: dict[bytes, bytes] = {}
+        self.edited: dict[bytes, bytes] = {}
+
+    def is_full(self) -> bool:
+        return len(self.values) + len(self.edited) >= TURNS_MAX
+
+
+class TurnMemory:
+    """Canonical texts and values of turns, in bytes, which the garbage collector does not walk.
+
+    Two generations: what was not used while one filled up is forgotten. Threads share it without
+    a lock, since every step is one step of a dict; a race forgets a turn, or remembers it twice.
+    """
+
+    def __init__(self) -> None:
+        self._new = _Generation()
+        self._old = _Generation()
+
+    def texts(self, values: list[bytes]) -> list[bytes | None]:
+        """Return the text of each turn that is known by its value."""
+        found = list(map(self._new.texts.get, values))
+        if None in found:
+            old = self._old.texts
+            for at, text in enumerate(found):
+                if text is None and (text := old.get(values[at])) is not None:
+                    found[at] = text
+                    self.keep(values[at], text)
+        return found
+
+    def values(self, texts: list[bytes]) -> list[bytes | None]:
+        """Return the value of each turn that is known by its canonical text."""
+        found = list(map(self._new.values.get, texts))
+        if None in found:
+            old = self._old.values
+            for at, value in enumerate(found):
+                if value is None and (value := old.get(texts[at])) is not None:
+                    found[at] = value
+                    self.keep(value, texts[at])
+        return found
+
+    def edited(self, text: bytes) -> bytes | None:
+        """Return the value of a turn that is known by its text, which is not canonical."""
+        value = self._new.edited.get(text)
+        if value is None and (value := self._old.edited.get(text)) is not None:
+            self.keep_edited(value, text)
+        return value
+
+    def keep(self, value: bytes, text: bytes) -> None:
+        """Remember a turn and its canonical text."""
+        if len(value) <= TURN_BYTES_MAX and len(text) <= TURN_BYTES_MAX:
+            new = self._room()
+            new.texts[value] = text
+            new.values[text] = value
+
+    def keep_edited(self, value: bytes, text: bytes) -> None:
+        """Remember a turn and a text of it that is not canonical."""
+        if len(value) <= TURN_BYTES_MAX and len(text) <= TURN_BYTES_MAX:
+            self._room().edited[text] = value
+
+    def _room(self) -> _Generation:
+        if self._new.is_full():
+            self._old, self._new = self._new, _Generation()
+        return self._new
+
+
+class TurnCodec:
+    """Writes and reads sessions by their turns. Every method answers None where it cannot."""
+
+    def __init__(self) -> None:
+        self._memory = TurnMemory()
+
+    def write(self, document: dict[str, Any]) -> bytes | None:
+        """Return the canonical bytes of a document."""
+        history: Value = document.get("history")
+        turns: Value = history.get("turns") if is_map(history) else None
+        if not is_map(history) or not is_list(turns) or not turns:
+            return None
+        shell: dict[str, Any] = {**document, "history": {**history, "turns": None}}
+        try:
+            head = render(shell)
+            if not head.endswith(_NO_TURNS):
+                return None  # something comes behind the turns
+            values = [marshal.dumps(turn, _MARSHAL_VERSION) for turn in turns]
+            texts = self._texts(values)
+            start = head[: -len(" null\n")].encode()
+            data = _NEXT_TURN.join((start, *texts)) + b"\n"
+            if turn_text(turns[-1], {})[1]:
+                data += END_MARK.encode()
+        # What has no place in a file, or is no plain value, or contains itself.
+        except (Unwritable, ValueError, TypeError, RecursionError):
+            return None
+        too_many = len(data) > MAX_BYTES or _has_too_many(data, document, is_canonical=True)
+        return None if too_many else data
+
+    def read(self, data: bytes) -> tuple[dict[str, Any], bool] | None:
+        """Return the document of some bytes, and whether they are canonical."""
+        history = data.find(_HISTORY)
+        at = -1 if history < 0 else data.find(_TURNS, history + len(_HISTORY) - 1)
+        if at < 0 or len(data) > MAX_BYTES or data[-1:] != b"\n":
+            return None
+        has_end = data.endswith(_END)
+        chunks = data[at + len(_TURNS) : -len(_END) if has_end else -1].split(_NEXT_TURN)
+        try:
+            shell = data[:at].decode() + _NO_TURNS
+            document = _document_of(shell)
+            found = None if document is None else self._turns(chunks)
+            if document is None or found is None:
+                return None
+            turns, is_canonical = found
+            if has_end != turn_text(turns[-1], {})[1]:
+                return None
+        # No UTF-8, or deeper than the interpreter reads.
+        except (ValueError, RecursionError):
+            return None
+        document["history"]["turns"] = turns
+        too_many = _has_too_many(data, document, is_canonical=is_canonical)
+        return None if too_many else (document, is_canonical)
+
+    def _texts(self, values: list[bytes]) -> list[bytes]:
+        result: list[bytes] = []
+        keys: dict[str, str] = {}
+        for value, known in zip(values, self._memory.texts(values), strict=True):
+            text = known
+            if text is None:
+                # What `marshal` kept of it: a foreign type that it takes for bytes is not written.
+                turn = marshal.loads(value)  # noqa: S302 - bytes made here
+                text = turn_text(turn, keys)[0][len("  - ") : -1].encode()
+                self._memory.keep(value, text)
+            result.append(text)
+        return result
+
+    def _turns(self, chunks: list[bytes]) -> tuple[list[Any], bool] | None:
+        is_canonical = True
+        turns: list[Any] = []
+        keys: dict[str, str] = {}
+        for chunk, value in zip(chunks, self._memory.values(chunks), strict=True):
+            if value is not None:
+                turns.append(marshal.loads(value))  # noqa: S302 - bytes made here
+                continue
+            text = f"  - {chunk.decode()}\n"
+            turn = read_exact_turn(text, keys)
+            if turn is not None:
+                self._memory.keep(marshal.dumps(turn, _MARSHAL_VERSION), chunk)
+            else:
+                is_canonical = False
+                turn = self._edited(chunk, text)
+                if turn is None:
+                    return None
+            turns.append(turn)
+        return turns, is_canonical
+
+    def _edited(self, chunk: bytes, text: str) -> dict[str, Any] | None:
+        """Return the turn in a chunk that is not canonical, if it stands alone."""
+        known = self._memory.edited(chunk)
+        if known is not None:
+            turn: dict[str, Any] = marshal.loads(known)  # noqa: S302 - bytes made here
+            return turn
+        if not _stands_alone(text) or _is_odd(text):
+            return None
+        try:
+            turns = read_text(text)
+            if not is_list(turns) or len(turns) != 1 or not is_map(turns[0]):
+                return None
+            turn_text(turns[0], {})  # not deeper than the whole may be
+        except (SerializationError, Unwritable):
+            return None
+        self._memory.keep_edited(marshal.dumps(turns[0], _MARSHAL_VERSION), chunk)
+        return turns[0]
+
+
+def _document_of(shell: str) -> dict[str, Any] | None:
+    """Return the document of a shell, if it is canonical and ends with its turns."""
+    document = read_exact(shell)
+    history: Value = document and document.get("history")
+    if not document or not is_map(history) or next(reversed(document)) != "history":
+        return None
+    return document if history and next(reversed(history.items())) == ("turns", None) else None
+
+
+def _has_too_many(data: bytes, document: dict[str, Any], *, is_canonical: bool) -> bool:
+    """Whether a document has too many nodes. They are counted only where the bytes have room."""
+    # In whatever form, a node takes a byte; in the canonical form two.
+    if len(data) <= (2 * MAX_NODES if is_canonical else MAX_NODES):
+        return False
+    if is_canonical and nodes_at_most(data.count(b"\n"), data.count(b"-")) <= MAX_NODES:
+        return False
+    return count_nodes(document) > MAX_NODES

@@ -1,0 +1,212 @@
+"""Sessions that were read are kept: what is handed out is the caller's own, and never an old one."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+
+from gitstore import BlockingSessionStore, SessionAsset, SessionNotFoundError
+from gitstore.blocking import system_runtime
+from gitstore.engine import assetcache
+from gitstore.engine.assetcache import AssetCache
+from gitstore.session import codec
+from gitstore.session.ids import parse_session_id, path_of
+from gitstore.session.packed import PackedAsset
+from gitstore.session.parts import Part
+from gitstore.testing.promises import say, session, turns
+from gitstore.types import Revision
+from tests.gitcommand import assert_git_is_content, run_git
+from tests.strategies import assets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAME = parse_session_id("s-1")
+R1, R2 = Revision("1" * 40), Revision("2" * 40)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[BlockingSessionStore]:
+    """A store whose clock is late enough for every file to have settled."""
+    real = system_runtime()
+    runtime = replace(real, clock=lambda: real.clock() + 60)
+    folder = tmp_path / "r"
+    with BlockingSessionStore.open(
+        folder, create=True, durability="process", runtime=runtime
+    ) as opened:
+        opened.save(session(NAME, "hello"))
+        yield opened
+
+
+def parts_of(value: Any) -> Iterator[Any]:
+    """Give everything inside a session that can be changed."""
+    if isinstance(value, Part):
+        yield value
+        for each in vars(value).values():
+            yield from parts_of(each)
+        yield from parts_of(value.__pydantic_extra__)
+        yield value.__pydantic_fields_set__
+    elif isinstance(value, dict):
+        yield value
+        for each in value.values():
+            yield from parts_of(each)
+    elif isinstance(value, list):
+        yield value
+        for each in value:
+            yield from parts_of(each)
+
+
+@given(assets())
+def test_what_is_unpacked_is_equal_and_shares_nothing(asset: SessionAsset) -> None:
+    loaded = SessionAsset.from_document(asset.to_document())
+    packed = PackedAsset(loaded)
+    one, other = packed.unpack(), packed.unpack()
+    for copy in (one, other):
+        assert copy == loaded
+        assert codec.encode(copy.to_document()) == codec.encode(loaded.to_document())
+        assert copy.revision is None
+        assert copy.model_fields_set == loaded.model_fields_set
+    everything = [id(part) for each in (loaded, one, other) for part in parts_of(each)]
+    assert len(everything) == len(set(everything)), "two of them share a part"
+    one.metadata["x"] = 1
+    assert other == loaded
+
+
+def test_an_unpacked_session_is_checked_like_any_other() -> None:
+    asset = PackedAsset(SessionAsset.from_document(session(NAME, "x").to_document())).unpack()
+    with pytest.raises(ValueError, match="must be"):
+        asset.version = "one"  # type: ignore[assignment] # what it must refuse
+    asset.mark_stored(R1)
+    say(asset, "more", turn="t9")
+    assert asset.revision == R1
+    assert turns(asset) == ["t0", "t9"]
+
+
+def test_changing_a_loaded_session_changes_no_other_load(store: BlockingSessionStore) -> None:
+    store.load(NAME)  # the others come from what is kept of this one
+    first, second = store.load(NAME), store.load(NAME)
+    first.history.turns[0].content = "changed"
+    first.history.turns[0].tags.append("x")
+    first.metadata["k"] = {"deep": [1]}
+    say(first, "more", turn="t1")
+    for asset in (second, store.load(NAME)):
+        assert asset.history.turns[0].content == "hello"
+        assert asset.history.turns[0].tags == []
+        assert asset.metadata == {}
+        assert turns(asset) == ["t0"]
+        assert asset.revision == store.load(NAME).revision
+
+
+def test_a_load_is_never_older_than_the_last_save(store: BlockingSessionStore) -> None:
+    with BlockingSessionStore.open(store.path) as other:
+        for number in range(1, 6):
+            asset = store.load(NAME)
+            say(asset, f"{number}", turn=f"t{number}")
+            saved = other.save(asset)
+            for each in (store, other):
+                loaded = each.load(NAME)
+                assert turns(loaded)[-1] == f"t{number}"
+                assert loaded.revision == saved.revision
+    store.delete(NAME)
+    with pytest.raises(SessionNotFoundError):
+        store.load(NAME)
+    assert_git_is_content(store.path)
+
+
+@pytest.mark.parametrize("keeps", ["nothing", "size", "size and time"])
+def test_a_hand_edit_is_seen_by_the_next_load(store: BlockingSessionStore, keeps: str) -> None:
+    for _ in range(2):
+        assert store.load(NAME).history.turns[0].content == "hello"
+    file = Path(store.path, path_of(NAME))
+    status = file.stat()
+    time.sleep(0.01)  # a tick of the file system's clock
+    file.write_bytes(
+        file.read_bytes().replace(b"hello", b"HELLO" if keeps != "nothing" else b"HELLO 2")
+    )
+    if keeps == "size and time":
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert store.load(NAME).history.turns[0].content.startswith("HELLO")
+    assert run_git(store.path, "status", "--porcelain") == ""
+
+
+def test_an_edit_in_the_same_instant_is_seen(tmp_path: Path) -> None:
+    """A file that was just written may change again without another time: it is read."""
+    with BlockingSessionStore.open(tmp_path, create=True, durability="process") as store:
+        store.save(session(NAME, "hello"))
+        file = Path(store.path, path_of(NAME))
+        for number in range(5):
+            word = f"word{number}".encode()
+            data = file.read_bytes()
+            with file.open("r+b") as opened:
+                opened.write(data.replace(data[data.rindex(b"content: ") + 9 : -1], word, 1))
+                opened.truncate()
+            loaded = store.load(NAME)
+            assert loaded.history.turns[0].content == word.decode()
+            edits, path = store._reader._edits, path_of(NAME)
+            tree = edits.tree()
+            assert tree is not None
+            # Kernels with coarse clocks give the next edit the same time: it must not be trusted yet.
+            assert not edits.holds(path, edits.state_of(tree, path), loaded.revision)
+
+
+def test_a_branch_that_moved_under_an_unchanged_file_is_seen(store: BlockingSessionStore) -> None:
+    asset = store.load(NAME)
+    say(asset, "more", turn="t1", minute=1)
+    store.save(asset)
+    for _ in range(2):
+        assert turns(store.load(NAME)) == ["t0", "t1"]
+    run_git(store.path, "reset", "-q", "--soft", "HEAD~1")
+    # The file now differs from the branch: an edit, as git sees it too.
+    assert turns(store.load(NAME)) == ["t0", "t1"]
+    assert "adopt" in run_git(store.path, "log", "-1", "--format=%B")
+
+
+def test_bare_and_past_sessions_are_kept_too(store: BlockingSessionStore) -> None:
+    first = store.load(NAME)
+    say(first, "more", turn="t1", minute=1)
+    store.save(first)
+    for _ in range(2):
+        assert turns(store.load(NAME, at="@{1}")) == ["t0"]
+        assert turns(store.load(NAME)) == ["t0", "t1"]
+
+
+def test_the_cache_tells_sessions_and_revisions_apart() -> None:
+    cache = AssetCache()
+    cache.keep(NAME, R1, session(NAME, "one"))
+    cache.keep(NAME, R2, session(NAME, "two", "three"))
+    one, two = cache.get(NAME, R1), cache.get(NAME, R2)
+    assert one is not None
+    assert two is not None
+    assert (len(one.history.turns), len(two.history.turns)) == (1, 2)
+    assert (one.revision, two.revision) == (R1, R2)
+    assert cache.get(parse_session_id("s-2"), R1) is None
+
+
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assetcache, "BYTES_MAX", 20_000)
+    cache = AssetCache()
+    for number in range(100):
+        cache.keep(NAME, Revision(f"{number:040}"), session(NAME, "x" * 500))
+        assert cache.get(NAME, Revision(f"{number:040}")) is not None, "the last one stays"
+    held = sum(each.size for each in cache._packed.values())
+    assert 5000 < held <= 20_000
+    assert cache.get(NAME, Revision(f"{0:040}")) is None
+    cache.keep(NAME, R1, session(NAME, "x" * 15_000))
+    assert cache.get(NAME, R1) is None, "one session may not push out all others"
+
+
+def test_a_session_of_every_kind_of_part_is_packed() -> None:
+    data = (Path(__file__).parents[2] / "fixtures/sessions").glob("*.yaml")
+    for path in data:
+        asset = SessionAsset.from_document(codec.decode(path.read_bytes()))
+        copy = PackedAsset(asset).unpack()
+        assert copy == asset
+        assert copy.updated_at - asset.updated_at == timedelta(0)
+        assert codec.encode(copy.to_document()) == codec.encode(asset.to_document())

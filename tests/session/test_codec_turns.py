@@ -1,0 +1,287 @@
+"""Reading and writing turn by turn gives what reading and writing the whole gives, whatever was seen."""
+
+from __future__ import annotations
+
+import copy
+import marshal
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitstore.errors import SerializationError
+from gitstore.session import codec
+from gitstore.session.codec import turns
+from gitstore.session.codec.exact import read_exact
+from gitstore.session.codec.reader import read_text
+from gitstore.session.codec.turns import TurnCodec
+from gitstore.session.codec.writer import encode_text
+from tests.session.codec_cases import Document, is_same, sessions
+from tests.session.test_codec_reader import mutate
+
+TIME = "2026-11-23T11:29:27.990Z"
+#: A file with every kind of turn that people write, and some that only look like the end of one.
+EDITED = f"""\
+id: s-1
+version: 1
+created_at: '{TIME}'
+updated_at: '{TIME}'
+history:
+  turns:
+  - id: t1
+    role: user
+    content: |-
+      a line
+
+      - id: no turn
+    # a note
+    tags: [a, "b: c"]
+  - id: t2
+    content: "quoted
+      over lines"
+    metadata: {{a: 1, b: [x, y]}}
+
+  - id: t3
+    content: plain
+      goes on
+  -   id: t4
+      content: >+
+        folded
+
+  - id: t5
+    content: 'it''s'
+    args:
+    - - 1
+      - 2
+"""
+SIMPLE = f"""\
+id: s-1
+version: 1
+created_at: '{TIME}'
+updated_at: '{TIME}'
+metadata:
+  k: |
+    text
+history:
+  max_turns: 5
+  turns:
+  - id: t1
+    role: user
+    content: hello
+  - id: t2
+    role: user
+    content: |+
+      one
+
+  - id: t3
+    content: "a\\tb"
+    metadata:
+      num: 1.5
+      deep:
+      - - x
+        - {{}}
+"""
+
+
+def document_of(*contents: str) -> Document:
+    listed = [{"id": f"t{i}", "role": "user", "content": text} for i, text in enumerate(contents)]
+    return {"id": "s-1", "version": 1, "history": {"turns": listed}}
+
+
+def whole(text: str) -> Any:
+    """Return what the full reader says of a text, or None if it refuses it."""
+    try:
+        return read_text(text)
+    except SerializationError:
+        return None
+
+
+def check_mutants(count: int, seed: int) -> tuple[int, int]:
+    """Compare so many mutants; return how many were read by turns, and how many of them edited."""
+    chance = random.Random(seed)
+    sources = [EDITED, SIMPLE, SIMPLE, codec.encode(document_of("a", "b\n\n", "c: d\n")).decode()]
+    warm = TurnCodec()
+    accepted = edited = 0
+    for _ in range(count):
+        text = mutate(chance.choice(sources), chance)
+        data = text.encode()
+        cold = TurnCodec().read(data)
+        assert cold == warm.read(data), text
+        if cold is None:
+            continue
+        document, is_canonical = cold
+        assert is_same(document, whole(text)), text
+        assert is_canonical == (read_exact(text) is not None), text
+        accepted += 1
+        edited += not is_canonical
+    return accepted, edited
+
+
+def test_is_never_wrong_on_mutants() -> None:
+    accepted, edited = check_mutants(3000, seed=11)
+    assert accepted > 500
+    assert edited > 100
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("seed", range(10))
+def test_is_never_wrong_on_many_mutants(seed: int) -> None:
+    accepted, edited = check_mutants(30_000, seed=1000 + seed)
+    assert accepted > 5000
+    assert edited > 1000
+
+
+@given(sessions)
+def test_writes_and_reads_what_the_whole_does(document: Document) -> None:
+    both = TurnCodec()
+    expected = encode_text(document).encode()
+    for _ in range(2):  # with an empty memory, and with a full one
+        assert both.write(document) in (expected, None)
+        assert (both.write(document) is None) == (not document.get("history", {}).get("turns"))
+        read = both.read(expected)
+        if read is not None:
+            assert is_same(read[0], document)
+            assert read[1]
+
+
+@pytest.mark.parametrize("text", [EDITED, SIMPLE])
+def test_reads_turns_of_every_style(text: str) -> None:
+    read = TurnCodec().read(text.encode())
+    assert read is not None
+    assert is_same(read[0], read_text(text))
+
+
+def test_a_turn_that_ends_the_document_is_not_read_alone() -> None:
+    """A carriage return hides a line from the rule about indentation."""
+    text = codec.encode(document_of("a", "b")).decode()
+    text = text.replace("content: a\n", "content: a\r...\r   # a note\n")
+    assert whole(text) is None
+    assert TurnCodec().read(text.encode()) is None
+
+
+@given(sessions, st.lists(st.integers(0, 1000), min_size=1, max_size=8), st.data())
+def test_a_change_anywhere_is_written(
+    document: Document, path: list[int], data: st.DataObject
+) -> None:
+    """Whatever is changed in place, the bytes are those of the document as it is now."""
+    both = TurnCodec()
+    both.write(document)
+    place: Any = document
+    for step in path:
+        inner = list(place.values()) if isinstance(place, dict) else place
+        below = [each for each in inner if isinstance(each, dict | list) and each]
+        if not below:
+            break
+        place = below[step % len(below)]
+    value: Any = data.draw(
+        st.sampled_from([True, 1, 1.0, "1", None, [], {}, "x\n\n", -0.0, 0.0, 0])
+    )
+    if isinstance(place, dict):
+        place[data.draw(st.sampled_from(sorted(place)))] = value
+    else:
+        place[data.draw(st.integers(0, len(place) - 1))] = value
+    again = both.write(document)
+    assert again in (encode_text(document).encode(), None)
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, True), (0, False), (1, 1.0), (0.0, -0.0), ("1", 1)])
+def test_values_that_are_equal_and_written_differently_are_told_apart(one: Any, other: Any) -> None:
+    both = TurnCodec()
+    for value in (one, other, one):
+        document = document_of("x")
+        document["history"]["turns"][0]["metadata"] = {"value": value}
+        assert both.write(document) == encode_text(document).encode()
+
+
+def test_what_was_read_can_be_changed_without_harm() -> None:
+    both = TurnCodec()
+    first, again = both.read(SIMPLE.encode()), both.read(SIMPLE.encode())
+    assert first is not None
+    assert again is not None
+    kept = copy.deepcopy(again)
+    first[0]["history"]["turns"][2]["metadata"]["deep"][0].append("changed")
+    assert again == kept
+    assert both.read(SIMPLE.encode()) == kept
+    assert both.write(kept[0]) == SIMPLE.encode()
+
+
+class Text(str):
+    """A subclass: `marshal` refuses it, the writer takes its value."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("value", [b"ab", bytearray(b"ab"), (1,), {1}, 1j, ...])
+def test_foreign_values_are_refused_with_a_full_memory_too(value: Any) -> None:
+    document = document_of("x")
+    document["history"]["turns"][0]["metadata"] = {"value": value}
+    for _ in range(2):
+        with pytest.raises(SerializationError) as caught:
+            codec.encode(document)
+        assert caught.value.where == "history.turns[0].metadata.value"
+
+
+def test_subclasses_are_written_by_their_value() -> None:
+    document = document_of("x", Text("y"))
+    assert codec.encode(document) == codec.encode(document_of("x", "y"))
+
+
+def test_limits_hold_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    both, document = TurnCodec(), document_of("a", "b", "c")
+    data = both.write(document)
+    assert data is not None
+    monkeypatch.setattr(turns, "MAX_NODES", 29)  # it has 30
+    assert both.write(document) is None
+    assert both.read(data) is None
+    monkeypatch.setattr(turns, "MAX_NODES", 30)
+    assert both.write(document) == data
+    monkeypatch.setattr(turns, "MAX_BYTES", len(data) - 1)
+    assert both.write(document) is None
+    assert both.read(data) is None
+
+
+def test_a_turn_may_be_as_deep_as_in_the_whole() -> None:
+    for depth in (96, 97, 98):
+        nested: Any = "x"
+        for _ in range(depth):
+            nested = [nested]
+        document = document_of("y")
+        document["history"]["turns"][0]["metadata"] = nested
+        canonical = "    metadata:\n    " + "- " * depth + "x\n"
+        edited = codec.encode(document_of("y")).decode() + canonical + "    # a note\n"
+        try:
+            expected: Any = encode_text(document).encode()
+        except SerializationError:
+            expected = None
+        assert TurnCodec().write(document) == expected
+        read = TurnCodec().read(edited.encode())
+        assert (read is not None) == (whole(edited) is not None) == (expected is not None)
+
+
+def test_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "TURNS_MAX", 10)
+    both = TurnCodec()
+    used = document_of("always")
+    for number in range(100):
+        document = document_of(f"text {number}")
+        assert both.write(document) == encode_text(document).encode()
+        assert both.write(used) == encode_text(used).encode()
+        held = (both._memory._new, both._memory._old)
+        assert sum(len(each.values) + len(each.edited) for each in held) <= 20
+    assert both._memory.texts([marshal.dumps(used["history"]["turns"][0], 2)]) != [None]
+    large = document_of("x" * (turns.TURN_BYTES_MAX + 1))
+    before = len(both._memory._new.values)
+    assert both.write(large) == encode_text(large).encode()
+    assert len(both._memory._new.values) == before
+
+
+def test_golden_files_are_read_alike() -> None:
+    for path in (Path(__file__).parents[2] / "fixtures/sessions").glob("*.yaml"):
+        read = TurnCodec().read(path.read_bytes())
+        if read is not None:
+            assert is_same(read[0], read_text(path.read_text()))
+            assert read[1]
