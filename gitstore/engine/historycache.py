@@ -7,15 +7,14 @@ never trusted alone all the same: who reads from it compares what it says with t
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import threading
 from collections import OrderedDict
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
+from gitstore.engine.cachefile import CACHE_FAILURES, CacheFile
 from gitstore.git.trail import ID_BYTES
 
 if TYPE_CHECKING:
@@ -25,13 +24,10 @@ if TYPE_CHECKING:
 FILE: Final = "history.sqlite"
 #: Changes whenever the meaning of a row does: a file of another format is made anew.
 _FORMAT: Final = 1
-_CREATE: Final = (
-    "CREATE TABLE IF NOT EXISTS walks (path TEXT PRIMARY KEY, walk BLOB, digest BLOB) WITHOUT ROWID"
-)
+_COLUMNS: Final = "path TEXT PRIMARY KEY, walk BLOB, digest BLOB"
 _SELECT: Final = "SELECT walk, digest FROM walks WHERE path = ?"
 _SELECT_ALL: Final = "SELECT path, walk, digest FROM walks ORDER BY path LIMIT ?"
 _INSERT: Final = "INSERT OR REPLACE INTO walks VALUES (?, ?, ?)"
-_BUSY_SECONDS: Final = 0.2
 _WALKS_KEPT: Final = 512
 _NONE: Final = bytes(ID_BYTES)
 
@@ -52,7 +48,8 @@ class HistoryCache:
     """Walks by path. Safe to share between threads; no error of its own reaches a caller."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = CacheFile(path, table="walks", columns=_COLUMNS, version=_FORMAT)
+        self._folder = path.parent
         self._mutex = threading.Lock()
         self._walks: OrderedDict[str, Walk] = OrderedDict()
 
@@ -64,22 +61,22 @@ class HistoryCache:
     def stored(self, path: str) -> Walk | None:
         """Return the walk that the file holds, to be checked before it is used."""
         try:
-            if not self._path.exists():
+            if not self._file.exists():
                 return None
-            with closing(self._connect()) as connection:
+            with self._file.connected() as connection:
                 found = connection.execute(_SELECT, (path,)).fetchone()
             return None if found is None else _unpacked(path, *found)
-        except (OSError, sqlite3.Error, ValueError, TypeError):
+        except CACHE_FAILURES:
             self.forget()
             return None
 
     def all_stored(self, limit: int) -> list[tuple[str, Walk]]:
         """Return walks that the file holds, by path; a damaged file is deleted."""
         try:
-            with closing(self._connect()) as connection:
+            with self._file.connected() as connection:
                 rows = connection.execute(_SELECT_ALL, (limit,)).fetchall()
             return [(path, _unpacked(path, data, digest)) for path, data, digest in rows]
-        except (OSError, sqlite3.Error, ValueError, TypeError):
+        except CACHE_FAILURES:
             self.forget()
             return []
 
@@ -90,37 +87,18 @@ class HistoryCache:
             self._walks.move_to_end(path)
             if len(self._walks) > _WALKS_KEPT:
                 self._walks.popitem(last=False)
-        if not store or not self._path.parent.exists():
+        if not store or not self._folder.exists():
             return
         data = b"".join((walk.tip, walk.rest or _NONE, *walk.rows))
         try:
-            with closing(self._connect()) as connection, connection:
+            with self._file.connected() as connection:
                 connection.execute(_INSERT, (path, data, _digest(path, data)))
-        except (OSError, sqlite3.Error):
+        except CACHE_FAILURES:
             self.forget()
 
     def forget(self) -> None:
         """Delete the file."""
-        for suffix in ("", "-journal"):
-            try:
-                self._path.with_name(self._path.name + suffix).unlink()
-            except OSError:
-                continue
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
-        try:
-            # A lost cache costs another walk: no reason to wait for the disk.
-            connection.execute("PRAGMA synchronous = OFF")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version != _FORMAT:
-                connection.execute("DROP TABLE IF EXISTS walks")
-                connection.execute(f"PRAGMA user_version = {_FORMAT}")
-            connection.execute(_CREATE)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
+        self._file.forget()
 
 
 _caches: WeakKeyDictionary[Repository, HistoryCache] = WeakKeyDictionary()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING
 
+from gitstore.engine.cachefile import CACHE_FAILURES, CacheFile
 from gitstore.session.meta import SessionMeta
 from gitstore.session.times import from_ms, to_ms
 from gitstore.types import Revision, SessionId
@@ -16,65 +15,43 @@ if TYPE_CHECKING:
 
 #: Changes whenever the meaning of a row does: a file of another format is made anew.
 _FORMAT = 1
-_CREATE = (
-    "CREATE TABLE IF NOT EXISTS rows (id TEXT, revision TEXT, name TEXT, created INTEGER, "
-    "updated INTEGER, project TEXT, turns INTEGER, PRIMARY KEY (id, revision)) WITHOUT ROWID"
+_COLUMNS = (
+    "id TEXT, revision TEXT, name TEXT, created INTEGER, updated INTEGER, project TEXT, "
+    "turns INTEGER, PRIMARY KEY (id, revision)"
 )
+_EPOCH = from_ms(0)
 _SELECT = "SELECT id, revision, name, created, updated, project, turns FROM rows"
 _INSERT = "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)"
-_BUSY_SECONDS = 0.2
 
 
 class RowCache:
     """Rows by id and revision. No error of its own ever reaches a caller: it only forgets."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = CacheFile(path, table="rows", columns=_COLUMNS, version=_FORMAT)
 
     def load(self) -> dict[tuple[SessionId, Revision], SessionMeta]:
         """Return every row that is kept."""
         try:
-            if not self._path.exists():
+            if not self._file.exists():
                 return {}
-            with closing(self._connect()) as connection:
+            with self._file.connected() as connection:
                 rows = [_row(values) for values in connection.execute(_SELECT)]
-        except (OSError, sqlite3.Error, ValueError, TypeError):
-            self._forget()
+        except CACHE_FAILURES:
+            self._file.forget()
             return {}
         return {(row.id, row.revision): row for row in rows if row.revision is not None}
 
     def store(self, rows: Iterable[SessionMeta]) -> None:
-        """Keep some more rows."""
-        values = [_values(row) for row in rows]
+        """Keep some more rows, all at once; not those of before 1970, which have no milliseconds here."""
         try:
-            if not values or not self._path.parent.exists():
+            values = [_values(row) for row in rows if row.created_at >= _EPOCH <= row.updated_at]
+            if not values:
                 return
-            with closing(self._connect()) as connection, connection:
+            with self._file.connected() as connection:
                 connection.executemany(_INSERT, values)
-        except (OSError, sqlite3.Error):
-            self._forget()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
-        try:
-            # A lost cache costs a second look at the files: no reason to wait for the disk.
-            connection.execute("PRAGMA synchronous = OFF")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version != _FORMAT:
-                connection.execute("DROP TABLE IF EXISTS rows")
-                connection.execute(f"PRAGMA user_version = {_FORMAT}")
-            connection.execute(_CREATE)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
-
-    def _forget(self) -> None:
-        for suffix in ("", "-journal"):
-            try:
-                self._path.with_name(self._path.name + suffix).unlink()
-            except OSError:
-                continue
+        except CACHE_FAILURES:
+            self._file.forget()
 
 
 def _values(row: SessionMeta) -> tuple[str | int | None, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gitstore.engine.standing import Standing
 from gitstore.errors import SerializationError
 from gitstore.git.graph import compare
 from gitstore.session import codec
@@ -14,27 +15,11 @@ from gitstore.session.model import SessionAsset
 from gitstore.types import Revision, SessionId, SyncMode, SyncState, SyncStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from gitstore.engine.catalog import Catalog
     from gitstore.git.repository import Repository
     from gitstore.types import CommitId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Every session's state, and the branch's."""
-
-    status: SyncStatus
-    #: Sessions that are the same on both sides are not in it.
-    states: Mapping[SessionId, SyncState]
-
-    def of(self, session_id: SessionId) -> SyncState:
-        """Return how one stored session stands."""
-        if self.status.remote is None:
-            return SyncState.LOCAL_ONLY
-        return self.states.get(session_id, SyncState.SYNCED)
 
 
 class SyncView:
@@ -75,8 +60,8 @@ class SyncView:
         divergence = compare(local, remote, self._repository.facts)
         base = divergence.bases[0] if divergence.bases else None
         ours = self._catalog.committed(local)
-        theirs = {} if remote is None else self._catalog.committed(remote)
-        before = {} if base is None else self._catalog.committed(base)
+        theirs = self._catalog.committed(remote)
+        before = self._catalog.committed(base)
         uploads = downloads = 0
         states: dict[SessionId, SyncState] = {}
         for name in {**ours, **theirs, **before}:

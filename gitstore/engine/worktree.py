@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gitstore.errors import RepositoryError, SerializationError
 from gitstore.git.objects import object_id
 from gitstore.session import codec
-from gitstore.session.ids import DIRECTORY, session_id_of
+from gitstore.session.ids import DIRECTORY, SUFFIX, path_of, session_id_of
 from gitstore.session.model import SessionAsset
 from gitstore.types import Revision, SessionId
 
@@ -15,10 +17,14 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from gitstore.git.checkout import WorkingTree
+    from gitstore.git.checkout import WorkingFile, WorkingTree
     from gitstore.git.repository import Repository
     from gitstore.types import Runtime
 
+#: What changes when a file is written, replaced or given another time: both times, size, inode.
+FileState: TypeAlias = tuple[int, int, int, int]
+#: Gets the bytes of a file that is what is committed.
+Seen: TypeAlias = Callable[[SessionId, Revision, bytes], None]
 #: A file changed within this time of being read may change again with the same timestamps.
 _SETTLED_SECONDS = 2.0
 
@@ -31,13 +37,25 @@ class HandEdit(NamedTuple):
     problem: SerializationError | RepositoryError | None
 
 
+class _Equal(NamedTuple):
+    """A file that was found to hold a revision, in the state it had."""
+
+    state: FileState
+    revision: Revision
+    session_id: SessionId
+
+
 class HandEdits:
-    """Finds hand edits; remembers which files were found equal to the committed ones."""
+    """Finds hand edits; remembers which files were found equal to the committed ones.
+
+    Safe to share between threads: what is remembered is one entry of a dict for each file.
+    """
 
     def __init__(self, repository: Repository, *, runtime: Runtime) -> None:
         self._repository = repository
         self._runtime = runtime
-        self._equal: dict[SessionId, tuple[tuple[int, ...], Revision]] = {}
+        #: By the path of the folder, with a slash, and the name of the file.
+        self._equal: dict[str, dict[str, _Equal]] = {}
 
     def tree(self) -> WorkingTree | None:
         """Return the working tree if people may edit sessions there now.
@@ -48,40 +66,89 @@ class HandEdits:
         tree = self._repository.working_tree()
         return None if tree is None or self._repository.is_merging() else tree
 
-    def all(self, committed: Mapping[SessionId, Revision]) -> list[HandEdit]:
-        """Return every hand edit; `committed` holds the stored revisions."""
+    def all(
+        self, committed: Mapping[SessionId, Revision], *, seen: Seen | None = None
+    ) -> list[HandEdit]:
+        """Return every hand edit; `committed` holds the stored revisions.
+
+        Every file is looked at, as by `git status`, and read if it was touched since it was last found
+        equal: an edit that keeps a folder's times would be missed otherwise. `seen` gets the bytes of
+        those that turn out to be what is committed.
+        """
         tree = self.tree()
         if tree is None:
             return []
         now = self._runtime.clock()
         found: list[HandEdit] = []
-        for path, status in tree.scan(DIRECTORY):
-            session_id = session_id_of(path)
-            if session_id is None:
-                continue
-            state, revision = _state(status), committed.get(session_id)
-            if self._equal.get(session_id) == (state, revision):
-                continue
-            edit = self._examine(tree, path, session_id, revision)
-            if edit is not None:
-                found.append(edit)
-            elif revision is not None and _newest(status) + _SETTLED_SECONDS < now:
-                self._equal[session_id] = (state, revision)
+        revision_of = committed.get
+        for above, folder, files in tree.visit(DIRECTORY):
+            known_of = self._equal.setdefault(above, {}).get
+            for name, status in files:
+                state = _state(status)
+                known = known_of(name)
+                if known is not None and known[0] == state and revision_of(known[2]) == known[1]:
+                    continue
+                session_id = _session_of(above + name, name, committed)
+                if session_id is None:
+                    continue
+                read = partial(tree.read, above + name, limit=codec.MAX_BYTES, folder=folder)
+                revision = revision_of(session_id)
+                edit, data = _examine(read, session_id, revision)
+                if edit is not None:
+                    found.append(edit)
+                elif revision is not None and data is not None:
+                    self._keep(above + name, _Equal(state, revision, session_id), now)
+                    if seen is not None:
+                        seen(session_id, revision, data)
         return found
 
-    def _examine(
-        self, tree: WorkingTree, path: str, session_id: SessionId, committed: Revision | None
-    ) -> HandEdit | None:
+    def state_of(self, tree: WorkingTree, path: str) -> FileState | None:
+        """Return the state of a file, or None if it has none; a link is not followed."""
         try:
-            file = tree.read(path, limit=codec.MAX_BYTES)
-        except RepositoryError as error:
-            return HandEdit(session_id, None, error)
-        if file is None:
-            return None
-        revision = Revision(object_id("blob", file.data))
-        if revision == committed:
-            return None
-        return HandEdit(session_id, revision, problem_of(file.data, session_id))
+            return _state(tree.status(path))
+        except OSError:
+            return None  # whoever reads it will say why
+
+    def holds(self, path: str, state: FileState | None, revision: Revision | None) -> bool:
+        """Whether a file in that state was found to hold that revision."""
+        above, slash, name = path.rpartition("/")
+        known = self._equal.get(above + slash, {}).get(name)
+        return known is not None and known.state == state and known.revision == revision
+
+    def found_equal(
+        self, path: str, state: FileState | None, session_id: SessionId, revision: Revision
+    ) -> None:
+        """Remember that a file was read, after it was in that state, and held that revision."""
+        if state is not None:
+            self._keep(path, _Equal(state, revision, session_id), self._runtime.clock())
+
+    def _keep(self, path: str, equal: _Equal, now: float) -> None:
+        """Remember a file, unless it could still change without another time."""
+        if max(equal.state[0], equal.state[1]) / 1e9 + _SETTLED_SECONDS < now:
+            above, slash, name = path.rpartition("/")
+            self._equal.setdefault(above + slash, {})[name] = equal
+
+
+def _session_of(path: str, name: str, committed: Mapping[SessionId, Revision]) -> SessionId | None:
+    """Return whose file is at `path`, sooner if it is one of the stored sessions."""
+    stored = SessionId(name.removesuffix(SUFFIX))
+    return stored if stored in committed and path_of(stored) == path else session_id_of(path)
+
+
+def _examine(
+    read: Callable[[], WorkingFile | None], session_id: SessionId, committed: Revision | None
+) -> tuple[HandEdit | None, bytes | None]:
+    """Return the edit in a file, or none and the bytes that are the committed ones."""
+    try:
+        file = read()
+    except RepositoryError as error:
+        return HandEdit(session_id, None, error), None
+    if file is None:
+        return None, None
+    revision = Revision(object_id("blob", file.data))
+    if revision == committed:
+        return None, file.data
+    return HandEdit(session_id, revision, problem_of(file.data, session_id)), None
 
 
 def problem_of(data: bytes, session_id: SessionId) -> SerializationError | None:
@@ -93,10 +160,5 @@ def problem_of(data: bytes, session_id: SessionId) -> SerializationError | None:
     return None
 
 
-def _state(status: os.stat_result) -> tuple[int, ...]:
-    """Return what changes when a file is written, replaced or given another time."""
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _newest(status: os.stat_result) -> float:
-    return max(status.st_mtime, status.st_ctime)
+def _state(status: os.stat_result) -> FileState:
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)

@@ -1,0 +1,227 @@
+"""Listing: what is remembered from one listing to the next never shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitstore import BlockingSessionStore, SessionAsset, SessionMeta
+from gitstore.blocking import system_runtime
+from gitstore.engine.listing import NOTHING, Listing, ordered
+from gitstore.engine.standing import Standing
+from gitstore.session.ids import path_of
+from gitstore.testing.promises import NOON, say, session
+from gitstore.types import CommitId, Revision, SessionId, SyncMode, SyncState, SyncStatus
+from tests.gitcommand import assert_git_is_content, run_git
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COUNT = 9
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[BlockingSessionStore]:
+    """A store of some sessions, whose clock is late enough for every file to have settled."""
+    real = system_runtime()
+    runtime = replace(real, clock=lambda: real.clock() + 60)
+    with BlockingSessionStore.open(
+        tmp_path / "r", create=True, durability="process", runtime=runtime
+    ) as opened:
+        for number in range(COUNT):
+            opened.save(session(f"s-{number}", "hello", minute=number % 4))
+        yield opened
+
+
+def fresh(store: BlockingSessionStore) -> list[SessionMeta]:
+    """Return what a store lists that remembers nothing."""
+    Path(store.path, ".git/gitstore/cache.sqlite").unlink(missing_ok=True)
+    with BlockingSessionStore.open(store.path) as other:
+        return other.list()
+
+
+def file_of(store: BlockingSessionStore, name: str) -> Path:
+    return Path(store.path, path_of(SessionId(name)))
+
+
+def test_every_change_shows_in_the_next_listing(store: BlockingSessionStore) -> None:
+    assert store.list() == fresh(store)
+    asset = store.load("s-3")
+    say(asset, "more", turn="t1", minute=50)
+    store.save(asset)
+    assert store.list()[0].id == "s-3"
+    assert store.list() == fresh(store)
+    store.delete("s-3")
+    store.save(session("s-new", minute=2))
+    assert store.list() == fresh(store)
+    with BlockingSessionStore.open(store.path) as other:
+        other.save(session("s-other", "x", minute=3))
+    assert store.list() == fresh(store)
+    run_git(store.path, "rm", "-q", path_of(SessionId("s-5")))
+    run_git(store.path, "commit", "-q", "-m", "away")
+    assert store.list() == fresh(store)
+    assert len(store.list()) == COUNT
+    assert_git_is_content(store.path)
+
+
+def test_a_hand_edit_of_any_file_is_found(store: BlockingSessionStore) -> None:
+    for _ in range(2):
+        store.list()
+    file = file_of(store, "s-7")
+    status = file.stat()
+    with file.open("r+b") as opened:  # in place: the folder's times stay, and the size
+        data = opened.read().replace(b"A session", b"Z session")
+        opened.seek(0)
+        opened.write(data)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [row.id for row in store.list() if row.name == "Z session"] == ["s-7"]
+    assert run_git(store.path, "status", "--porcelain") == ""
+    assert "adopt" in run_git(store.path, "log", "-1", "--format=%B")
+    file.write_bytes(b"history: [\n")
+    assert [row.id for row in store.list() if row.problem] == ["s-7"]
+    file.write_bytes(data)
+    assert [row.id for row in store.list() if row.problem] == []
+
+
+def test_a_file_in_the_wrong_folder_is_nobodys(store: BlockingSessionStore) -> None:
+    file = file_of(store, "s-1")
+    wrong = file.parent.with_name("00" if file.parent.name != "00" else "01")
+    wrong.mkdir(exist_ok=True)
+    shutil.copy(file, wrong / file.name)
+    (wrong / file.name).write_bytes(b"name: another\n")
+    assert all(row.problem is None for row in store.list())
+    assert [row.name for row in store.list() if row.id == "s-1"] == ["A session"]
+
+
+def test_what_is_handed_out_is_the_callers_own(store: BlockingSessionStore) -> None:
+    before = store.list()
+    kept = list(before)
+    before.clear()
+    assert store.list() == kept
+    store.list(limit=2).append(kept[0])
+    assert store.list(where=lambda row: row.id == "s-1")[0].id == "s-1"
+    assert store.list() == kept
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["working tree", "bare"])
+def test_progress_is_told_of_what_has_to_be_read(
+    store: BlockingSessionStore, tmp_path: Path, *, bare: bool
+) -> None:
+    clone = tmp_path / "clone"
+    run_git(tmp_path, "clone", "-q", *(["--bare"] if bare else []), store.path, str(clone))
+    for again in range(2):
+        told: list[tuple[int, int]] = []
+        with BlockingSessionStore.open(clone) as copy:
+            rows = copy._catalog.list(progress=lambda done, total: told.append((done, total)))  # noqa: B023 -- called at once
+            assert len(rows) == COUNT
+            assert told == ([] if again else [(0, COUNT), (COUNT, COUNT)]), "read once, then kept"
+            told.clear()
+            copy._catalog.list(progress=lambda done, total: told.append((done, total)))  # noqa: B023 -- called at once
+            assert told == []
+            asset = copy.load("s-1")
+            say(asset, "more", turn="t9")
+            if not again:
+                copy.save(asset)
+                copy._catalog.list(progress=lambda done, total: told.append((done, total)))  # noqa: B023 -- called at once
+                assert told == [(0, 1), (1, 1)]
+
+
+def test_rows_are_kept_on_disk_and_their_damage_is_harmless(store: BlockingSessionStore) -> None:
+    rows = store.list()
+    file = Path(store.path, ".git/gitstore/cache.sqlite")
+    with sqlite3.connect(file) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM rows").fetchone()
+        assert count == COUNT
+        # Proof that the file is used: what it says is believed, since it is keyed by content.
+        connection.execute("UPDATE rows SET name = 'from the cache' WHERE id = 's-2'")
+    connection.close()
+    with BlockingSessionStore.open(store.path) as other:
+        assert [row.id for row in other.list() if row.name == "from the cache"] == ["s-2"]
+    for damage in (b"", b"no database", file.read_bytes()[:5000]):
+        file.write_bytes(damage)
+        with BlockingSessionStore.open(store.path) as other:
+            assert other.list() == rows
+
+
+def test_a_session_from_before_1970_is_listed(store: BlockingSessionStore) -> None:
+    old = datetime(1969, 7, 20, 20, 17, tzinfo=UTC)
+    store.save(SessionAsset.new(id="s-old", now=old))
+    for listed in (store.list(), store.list(), fresh(store)):
+        assert listed[-1].updated_at == old
+        assert len(listed) == COUNT + 1
+
+
+def test_sync_states_are_those_of_now(store: BlockingSessionStore, tmp_path: Path) -> None:
+    origin = tmp_path / "origin.git"
+    assert {row.sync_state for row in store.list()} == {SyncState.LOCAL_ONLY}
+    run_git(tmp_path, "init", "-q", "--bare", "-b", "main", str(origin))
+    run_git(store.path, "remote", "add", "origin", str(origin))
+    run_git(store.path, "push", "-q", "-u", "origin", "main")
+    with BlockingSessionStore.open(store.path) as other:
+        for _ in range(2):
+            assert {row.sync_state for row in other.list()} == {SyncState.SYNCED}
+        asset = other.load("s-4")
+        say(asset, "more", turn="t1", minute=9)
+        other.save(asset)
+        for _ in range(2):
+            states = {row.id: row.sync_state for row in other.list()}
+            assert states.pop(SessionId("s-4")) is SyncState.LOCAL_AHEAD
+            assert set(states.values()) == {SyncState.SYNCED}
+        run_git(other.path, "push", "-q")
+        assert {row.sync_state for row in other.list()} == {SyncState.SYNCED}
+
+
+def row(name: str, minute: int, revision: int = 0) -> SessionMeta:
+    return SessionMeta(
+        id=SessionId(name),
+        name=None,
+        created_at=NOON,
+        updated_at=NOON + timedelta(minutes=minute),
+        project_path=None,
+        turn_count=0,
+        revision=Revision(f"{revision:040}"),
+    )
+
+
+tables = st.dictionaries(
+    st.sampled_from("abcdefgh"), st.tuples(st.integers(0, 3), st.integers(0, 1)), max_size=8
+)
+
+
+@given(st.lists(tables, min_size=1, max_size=6), st.booleans())
+def test_a_listing_that_follows_another_is_in_order(
+    steps: list[dict[str, tuple[int, int]]], remote: bool
+) -> None:
+    """Rows come, go and move; states change: the order is that of a new listing."""
+    listing = NOTHING
+    head = CommitId("1" * 40) if remote else None
+    for number, table in enumerate(steps):
+        rows: dict[SessionId, SessionMeta] = {}
+        for name, (minute, revision) in table.items():
+            old, new = listing.rows.get(SessionId(name)), row(name, minute, revision)
+            same = old is not None and replace(old, sync_state=new.sync_state) == new
+            rows[SessionId(name)] = old if old is not None and same else new
+        listing = listing.followed_by({}, rows)
+        assert [each.id for each in listing.order] == [each.id for each in ordered(rows.values())]
+        status = SyncStatus(mode=SyncMode.ONLINE, remote=head)
+        ahead = {name: SyncState.LOCAL_AHEAD for name in rows if number % 2}
+        listing = listing.standing(Standing(status=status, states=ahead))
+        usual = SyncState.SYNCED if remote else SyncState.LOCAL_ONLY
+        assert all(each.sync_state is ahead.get(each.id, usual) for each in listing.order)
+        assert [listing.rows[each.id] for each in listing.order] == listing.order
+
+
+def test_many_new_rows_are_in_order_too() -> None:
+    first = {SessionId(f"a{n}"): row(f"a{n}", n % 7) for n in range(100)}
+    later = first | {SessionId(f"b{n}"): row(f"b{n}", n % 5) for n in range(100)}
+    listing = Listing({}, first).followed_by({}, later)
+    assert listing.order == ordered(later.values())
