@@ -18,9 +18,11 @@ from gitstore.contract import SessionStore
 from gitstore.engine.blame import Blame, Blamed
 from gitstore.engine.compare import StoreDiff
 from gitstore.engine.findings import Problem, ProblemKind, VerifyReport
+from gitstore.engine.maintenance import MaintenanceReport
 from gitstore.engine.purge import Purged
 from gitstore.engine.repair import RepairReport, Restored
 from gitstore.engine.restore import Deleted
+from gitstore.engine.stats import Growth, SessionSize, Stats
 from gitstore.errors import (
     AmbiguousCommitError,
     BeforeHistoryError,
@@ -133,9 +135,11 @@ __all__ = [
     "FieldChange",
     "GitSessionStore",
     "GrantKind",
+    "Growth",
     "Interval",
     "InvalidSessionIdError",
     "LearnedFact",
+    "MaintenanceReport",
     "Masked",
     "Missing",
     "NaiveTimeError",
@@ -170,12 +174,14 @@ __all__ = [
     "SessionId",
     "SessionMeta",
     "SessionNotFoundError",
+    "SessionSize",
     "SessionStore",
     "SignatureState",
     "SigningError",
     "SigningSettings",
     "SkillConfig",
     "StaleRevisionError",
+    "Stats",
     "StorageError",
     "StoreClosedError",
     "StoreDiff",

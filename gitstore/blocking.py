@@ -7,26 +7,24 @@ import threading
 import time
 import uuid
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gitstore.blocking_audit import BlockingAudit
+from gitstore.blocking_care import BlockingCare
 from gitstore.engine.catalog import Catalog
+from gitstore.engine.maintenance import Maintainer, MaintainingWriter
 from gitstore.engine.moments import resolve
+from gitstore.engine.pending import PendingSave
 from gitstore.engine.reading import Reader
-from gitstore.engine.requests import Delete, Save
+from gitstore.engine.requests import Delete
 from gitstore.engine.sync import SyncView
-from gitstore.engine.transactions import Writer
 from gitstore.engine.worktree import HandEdits
 from gitstore.errors import RepositoryNotFoundError, StoreClosedError
 from gitstore.git.repository import Repository
 from gitstore.git.signing import Checker, Signer, SigningSettings
-from gitstore.session import codec
 from gitstore.session.ids import DIRECTORY, parse_session_id
-from gitstore.session.model import SessionAsset
-from gitstore.session.redact import redact_document
 from gitstore.types import Author, Expect, Runtime
 
 if TYPE_CHECKING:
@@ -36,11 +34,13 @@ if TYPE_CHECKING:
 
     from gitstore.git.programs import Programs
     from gitstore.session.meta import SessionMeta
+    from gitstore.session.model import SessionAsset
     from gitstore.session.redact import Redaction
-    from gitstore.types import At, Durability, Expected, Masked, Saved, SyncStatus
+    from gitstore.types import At, Durability, Expected, Saved, SyncStatus
 
 ANONYMOUS = Author(name="gitstore", email="gitstore@localhost")
 DEFAULT_BRANCH = "main"
+LOCK_TIMEOUT_SECONDS = 10.0
 _ATTRIBUTES = ".gitattributes"
 _ATTRIBUTES_DATA = f"{DIRECTORY}/** -text merge=gitstore\n".encode()
 
@@ -56,10 +56,10 @@ def system_runtime() -> Runtime:
     )
 
 
-class BlockingSessionStore(BlockingAudit):
+class BlockingSessionStore(BlockingAudit, BlockingCare):
     """Sessions in one branch of one git repository. Every method blocks; any thread may call it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each has a default; keyword-only
         self,
         repository: Repository,
         *,
@@ -69,24 +69,29 @@ class BlockingSessionStore(BlockingAudit):
         signing: SigningSettings | None = None,
         sign: bool = False,
         programs: Programs | None = None,
+        auto_maintain: bool = True,
+        lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
         runtime: Runtime | None = None,
     ) -> None:
         runtime = runtime or system_runtime()
         self._repository = repository
         self._author = author or _configured_author(repository) or ANONYMOUS
         self._runtime = runtime
+        self._lock_timeout_seconds = lock_timeout_seconds
         self._redact = redact
         signing = signing or SigningSettings.configured(
             repository.setting, folder=repository.path, home=str(Path("~").expanduser())
         )
         self._checker = Checker(signing, programs=programs)
         self._signer = Signer(signing, path=repository.path, programs=programs) if sign else None
-        self._writer = Writer(
+        self._maintainer = Maintainer(repository, runtime=runtime) if auto_maintain else None
+        self._writer = MaintainingWriter(
             repository,
             author=self._author,
             runtime=runtime,
             sign=None if self._signer is None else self._signer.sign,
         )
+        self._writer.maintainer = self._maintainer
         edits = HandEdits(repository, runtime=runtime)
         self._reader = Reader(repository, self._writer, edits)
         self._catalog = Catalog(repository, self._writer, edits)
@@ -105,12 +110,13 @@ class BlockingSessionStore(BlockingAudit):
         author: Author | None = None,
         remote: str | None = None,
         durability: Durability = "full",
-        lock_timeout_seconds: float = 10.0,
+        lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
         trust_owner: bool = False,
         redact: Redaction | None = None,
         signing: SigningSettings | None = None,
         sign: bool = False,
         programs: Programs | None = None,
+        auto_maintain: bool = True,
         runtime: Runtime | None = None,
     ) -> Self:
         """Open the store in the git repository at `path`; ``~`` is the home folder.
@@ -123,6 +129,8 @@ class BlockingSessionStore(BlockingAudit):
         anything is written (`named_redactions`, or patterns and callables of your own). With `sign`
         every commit is signed, with the key of the repository's settings or of `signing`; `programs`
         are those that sign and check, and what they may know of the environment (agents, GNUPGHOME).
+        With `auto_maintain` a thread packs what piles up, as `maintain` does, after some writes;
+        ``gc.auto = 0`` in the repository's configuration turns it off too.
 
         Raises:
             SigningError: commits are to be signed, and no key is named.
@@ -143,13 +151,10 @@ class BlockingSessionStore(BlockingAudit):
             trust_owner=trust_owner,
             runtime=runtime,
         )
-        try:
-            repository = opened()
-        except RepositoryNotFoundError:
-            if not create:
-                raise
-            Repository.create(where, bare=bare, branch=branch or DEFAULT_BRANCH, runtime=runtime)
-            repository = opened()
+        made = partial(
+            Repository.create, where, bare=bare, branch=branch or DEFAULT_BRANCH, runtime=runtime
+        )
+        repository = _opened_or_made(opened, made) if create else opened()
         store = cls(
             repository,
             author=author,
@@ -158,6 +163,8 @@ class BlockingSessionStore(BlockingAudit):
             signing=signing,
             sign=sign,
             programs=programs,
+            auto_maintain=auto_maintain,
+            lock_timeout_seconds=lock_timeout_seconds,
             runtime=runtime,
         )
         if create:
@@ -176,9 +183,14 @@ class BlockingSessionStore(BlockingAudit):
         return self._repository.branch
 
     def close(self) -> None:
-        """Let go of open files. Closing twice is fine; every other call then fails."""
+        """Let go of open files. Closing twice is fine; every other call then fails.
+
+        Automatic maintenance that goes on is waited for, or stopped after some seconds.
+        """
         with self._mutex:
             self._closed = True
+        if self._maintainer is not None:
+            self._maintainer.close()
         self._repository.close()
 
     def save(
@@ -243,12 +255,9 @@ class BlockingSessionStore(BlockingAudit):
             rows = self._catalog.list()
         else:
             rows = self._catalog.list_at(resolve(self._repository, at))
-        standing = self._sync.standing()
-        kept = (replace(row, sync_state=standing.of(row.id)) for row in rows.values())
-        wanted = kept if where is None else filter(where, kept)
-        ordered = sorted(wanted, key=lambda row: row.id)
-        ordered.sort(key=lambda row: row.updated_at, reverse=True)
-        return ordered[:limit]
+        ordered = self._catalog.in_order(rows, self._sync.standing())
+        wanted = ordered if where is None else filter(where, ordered)
+        return [*wanted][:limit]
 
     def delete(
         self,
@@ -327,68 +336,12 @@ class BlockingSessionStore(BlockingAudit):
             raise StoreClosedError(message, path=self._repository.path)
 
 
-class PendingSave:
-    """A save in three steps: only the second blocks, so only it must leave the event loop.
-
-    Making one takes the snapshot: what the caller changes afterwards is not saved.
-    """
-
-    def __init__(
-        self,
-        writer: Writer,
-        asset: SessionAsset,
-        *,
-        expected: Expected,
-        message: str | None,
-        actor: str | None,
-        redact: Redaction | None,
-    ) -> None:
-        self._writer = writer
-        self._redact = redact
-        self._asset = asset
-        self._document = asset.to_document()
-        self._loaded = asset.revision
-        self._expected = expected
-        self._message = message
-        self._actor = actor
-        self._session_id = parse_session_id(asset.id)
-        self._merged: SessionAsset | None = None
-        self._saved: Saved | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the snapshot was committed, or was stored already."""
-        return self._saved is not None
-
-    def run(self) -> None:
-        """Mask, encode and commit the snapshot."""
-        masked: tuple[Masked, ...] = ()
-        if self._redact is not None:
-            redacted = redact_document(self._document, self._redact)
-            self._document, masked = redacted.document, redacted.masked
-        request = Save(
-            session_id=self._session_id,
-            operation="save",
-            expected=self._expected,
-            message=self._message,
-            actor=self._actor,
-            document=self._document,
-            data=codec.encode(self._document, session_id=self._session_id),
-            loaded=self._loaded,
-        )
-        self._writer.run([request])
-        saved = replace(request.result(), masked=masked)
-        if request.merged is not None:
-            self._merged = SessionAsset.from_document(request.merged)
-        self._saved = saved
-
-    def finish(self) -> Saved:
-        """Bring the caller's asset up to date, and return what was done."""
-        assert self._saved is not None
-        if self._merged is not None:
-            self._asset.refresh(self._merged)
-        self._asset.mark_stored(self._saved.revision)
-        return self._saved
+def _opened_or_made(opened: Callable[[], Repository], made: Callable[[], None]) -> Repository:
+    try:
+        return opened()
+    except RepositoryNotFoundError:
+        made()
+        return opened()
 
 
 def _configured_author(repository: Repository) -> Author | None:

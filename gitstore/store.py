@@ -12,6 +12,7 @@ from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class, to_thre
 from gitstore.blocking import BlockingSessionStore
 from gitstore.contract import SessionStore
 from gitstore.store_audit import Audit
+from gitstore.store_care import Care
 from gitstore.types import Expect
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ P = ParamSpec("P")
 _THREADS_MAX = 64
 
 
-class GitSessionStore(Audit, SessionStore):
+class GitSessionStore(Audit, Care, SessionStore):
     """Sessions in one branch of one git repository, on asyncio or trio.
 
     Every method is `BlockingSessionStore`'s, run in a worker thread. A call that is cancelled before
@@ -63,6 +64,7 @@ class GitSessionStore(Audit, SessionStore):
         signing: SigningSettings | None = None,
         sign: bool = False,
         programs: Programs | None = None,
+        auto_maintain: bool = True,
         runtime: Runtime | None = None,
     ) -> Self:
         """Open the store in the git repository at `path`; ``~`` is the home folder.
@@ -75,6 +77,8 @@ class GitSessionStore(Audit, SessionStore):
         anything is written (`named_redactions`, or patterns and callables of your own). With `sign`
         every commit is signed, with the key of the repository's settings or of `signing`; `programs`
         are those that sign and check, and what they may know of the environment (agents, GNUPGHOME).
+        With `auto_maintain` a thread packs what piles up, as `maintain` does, after some writes;
+        ``gc.auto = 0`` in the repository's configuration turns it off too.
 
         Raises:
             SigningError: commits are to be signed, and no key is named.
@@ -100,6 +104,7 @@ class GitSessionStore(Audit, SessionStore):
                 signing=signing,
                 sign=sign,
                 programs=programs,
+                auto_maintain=auto_maintain,
                 runtime=runtime,
             )
         )
@@ -107,6 +112,10 @@ class GitSessionStore(Audit, SessionStore):
 
     @property
     def _audit(self) -> BlockingSessionStore:
+        return self._blocking
+
+    @property
+    def _care(self) -> BlockingSessionStore:
         return self._blocking
 
     @property
@@ -120,7 +129,10 @@ class GitSessionStore(Audit, SessionStore):
         return self._blocking.branch
 
     async def close(self) -> None:
-        """Let go of open files. Closing twice is fine; every other call then fails."""
+        """Let go of open files. Closing twice is fine; every other call then fails.
+
+        Automatic maintenance that goes on is waited for, or stopped after some seconds.
+        """
         await self._run(self._blocking.close)
 
     async def save(

@@ -24,6 +24,7 @@ from gitstore.cli.failures import (
 )
 from gitstore.cli.history import init, status
 from gitstore.cli.imports import import_app
+from gitstore.cli.maintenance import maintain, stats
 from gitstore.cli.output import OutputClosedError, drop_output, one_line, write
 from gitstore.cli.reports import export_log, report
 from gitstore.cli.restoring import copy, restore, undo
@@ -65,6 +66,8 @@ app.command()(verify)
 app.command()(repair)
 app.command()(report)
 app.command("export-log")(export_log)
+app.command()(stats)
+app.command()(maintain)
 app.command()(redact)
 app.command()(purge)
 app.command("prune-history")(prune_history)

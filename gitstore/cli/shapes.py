@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Change,
         Deleted,
         FieldChange,
+        MaintenanceReport,
         Masked,
         Problem,
         Purged,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         SessionAsset,
         SessionDiff,
         SessionMeta,
+        Stats,
         StoreDiff,
         SyncStatus,
         VerifyReport,
@@ -196,6 +198,41 @@ def purged_shape(purged: Purged) -> Shape:
         "removed": purged.removed,
         "kept_by": list(purged.kept_by),
         "advice": purged.advice,
+    }
+
+
+def maintenance_shape(report: MaintenanceReport) -> Shape:
+    """Return what maintenance did."""
+    return {
+        "packs": {"before": report.packs_before, "after": report.packs_after},
+        "loose": {"before": report.loose_before, "after": report.loose_after},
+        "bytes": {"before": report.bytes_before, "after": report.bytes_after},
+        "repacked": report.repacked,
+        "pruned": report.pruned,
+        "unreadable": list(report.unreadable),
+    }
+
+
+def stats_shape(stats: Stats) -> Shape:
+    """Return how large a store is."""
+    return {
+        "sessions": stats.sessions,
+        "session_bytes": stats.session_bytes,
+        "commits": stats.commits,
+        "growth": {
+            "days": stats.growth.days,
+            "commits": stats.growth.commits,
+            "bytes": stats.growth.bytes,
+        },
+        "packs": stats.packs,
+        "pack_bytes": stats.pack_bytes,
+        "loose": stats.loose,
+        "loose_bytes": stats.loose_bytes,
+        "garbage": stats.garbage,
+        "garbage_bytes": stats.garbage_bytes,
+        "cache_bytes": stats.cache_bytes,
+        "largest": [{"session_id": each.session_id, "bytes": each.bytes} for each in stats.largest],
+        "last_problem": stats.last_problem,
     }
 
 

@@ -24,6 +24,7 @@ from gitstore.errors import (
 )
 from gitstore.git.draft import Draft, identity
 from gitstore.git.location import locate
+from gitstore.git.maintain_lock import kept_out
 from gitstore.git.objects import Staged
 from gitstore.git.removal import Vault
 from gitstore.git.rewrite import Commits, Rewritten, WithoutPath, from_root, without_path
@@ -348,10 +349,13 @@ def _record(session_id: SessionId, changed: int, now: datetime, actor: str | Non
 @contextmanager
 def _vault(repository: Repository, runtime: Runtime) -> Generator[Vault]:
     """Lend out the objects of a repository, and keep other writers out meanwhile."""
+    location = locate(repository.path)
     with (
         translated(repository.path),
+        # Before the writer lock, as maintenance takes them: it would bring back what it had read.
+        kept_out(location, runtime=runtime),
         repository.writing(),
-        closing(Vault(locate(repository.path), runtime=runtime)) as vault,
+        closing(Vault(location, runtime=runtime)) as vault,
     ):
         yield vault
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 JOURNAL = "removing"
 _STASH_LOG = "refs/stash"
 _HEX = re.compile(r"[0-9a-f]{40}")
+_ID = re.compile(r"\b[0-9a-f]{40}\b")
 _LOG_LINE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) ")
 _ZERO = b"0" * 40
 _RAW_BYTES = 20
@@ -99,6 +100,21 @@ class Vault:
             path = os.path.join(self._common, name)
             if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path)):
                 raise RepositoryError(f"nothing was changed: {advice}", path=self._common)
+
+    def can_tell_reachable(self) -> bool:
+        """Whether what is reachable is all that anybody needs: no grafts, no borrowed objects."""
+        return not any(os.path.exists(os.path.join(self._common, name)) for name in _STRANGE)
+
+    def mentioned(self) -> set[str]:
+        """Return what files of unfinished work name: ORIG_HEAD, MERGE_HEAD, a rebase, a bisection."""
+        found: set[str] = set()
+        for folder in self._controls():
+            for name in os.listdir(folder):
+                if name.endswith("_HEAD") or name in _UNFINISHED or name == "AUTO_MERGE":
+                    path = os.path.join(folder, name)
+                    for file in _files(path) or [path]:
+                        found |= set(_ID.findall(_read(file).decode(errors="replace")))
+        return {name for name in found if self.objects.kind_of(name) is not None}
 
     def names(self, suspects: set[str]) -> Names:
         """Return what names objects now; of what an index names, only suspects."""

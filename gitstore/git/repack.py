@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, cast
-
-from dulwich.object_format import DEFAULT_OBJECT_FORMAT
-from dulwich.objects import ObjectID
-from dulwich.pack import (
-    Pack,
-    UnpackedObject,
-    write_pack_data,
-    write_pack_from_container,
-    write_pack_index_v2,
-)
+import zlib
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Final
 
 from gitstore.errors import CorruptRepositoryError
 from gitstore.git.files import discard
-from gitstore.git.objects import object_id
+from gitstore.git.maintain_pack import Packer, PackStream, prove
+from gitstore.git.maintain_sources import (
+    PackSource,
+    Stored,
+    UnreadableError,
+    names_and_offsets,
+)
+from gitstore.git.staged import NUMBERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dulwich.pack import PackedObjectContainer
+    from collections.abc import Generator
 
     from gitstore.git.files import Disk
     from gitstore.git.lock import Workshop
-    from gitstore.git.objects import Staged
+    from gitstore.git.staged import Staged
 
-_KINDS = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
+_LEVEL: Final = 6
 
 
 class Packs:
@@ -41,100 +38,120 @@ class Packs:
 
     def write(self, staged: Staged) -> None:
         """Write objects as one pack, and make it durable."""
-        records = [
-            UnpackedObject(
-                _KINDS[whole.partition(b" ")[0].decode()],
-                decomp_chunks=[whole.partition(b"\0")[2]],
-                sha=bytes.fromhex(name),
-            )
-            for name, whole in staged.items()
-        ]
-        if records:
-            self._add_pack(
-                lambda write: write_pack_data(
-                    write,
-                    iter(records),
-                    DEFAULT_OBJECT_FORMAT,
-                    num_records=len(records),
-                )
-            )
+        held = list(staged.objects())
+        if held:
+            with self._filling(len(held)) as stream:
+                for each in held:
+                    packed = zlib.compress(each.data, _LEVEL)
+                    kind, name = NUMBERS[each.kind], bytes.fromhex(each.name)
+                    stream.add(name, kind, len(each.data), packed)
 
     def holding(self, doomed: set[str]) -> list[tuple[str, list[str]]]:
         """Return the packs that hold any of these, without suffix, and what else they hold."""
         found: list[tuple[str, list[str]]] = []
-        for name in self._names():
-            if name.endswith(".idx"):
-                base = os.path.join(self._folder, name[:-4])
-                with Pack(base, object_format=DEFAULT_OBJECT_FORMAT) as pack:
-                    held = [each.decode() for each in pack]
-                if not doomed.isdisjoint(held):
-                    found.append((base, [each for each in held if each not in doomed]))
+        for base in self.bases():
+            try:
+                held = [name.hex() for _, name in names_and_offsets(base)]
+            except ValueError as error:
+                raise self._corrupt(f"{base}.idx: {error}") from error
+            if not doomed.isdisjoint(held):
+                found.append((base, [each for each in held if each not in doomed]))
         return found
 
     def replace(self, base: str, kept: list[str]) -> None:
         """Write a pack again with only what is kept, then remove it."""
         if kept:
-            with Pack(base, object_format=DEFAULT_OBJECT_FORMAT) as pack:
-                ids = [(ObjectID(name.encode()), None) for name in kept]
-                new = self._add_pack(
-                    lambda write: write_pack_from_container(
-                        write, cast("PackedObjectContainer", pack), ids, DEFAULT_OBJECT_FORMAT
-                    )
-                )
-            assert new != base
-        for suffix in (".idx", ".rev", ".bitmap", ".mtimes", ".pack"):
-            discard(base + suffix)
+            try:
+                with closing(PackSource(base)) as pack, self._filling(len(kept)) as stream:
+                    rest = _Rest(pack, [bytes.fromhex(name) for name in kept])
+                    Packer(dict.fromkeys(rest.entries, rest), stream, pause=_go_on).run()
+            except UnreadableError as error:
+                raise self._corrupt(error) from error
+        self.remove(base)
         self._disk.sync_folder(self._folder)
 
-    def _add_pack(
-        self,
-        fill: Callable[[Callable[[bytes], None]], tuple[dict[bytes, tuple[int, int]], bytes]],
-    ) -> str:
-        """Write a pack and its index, read it back, put it in place; return its path."""
+    def bases(self) -> list[str]:
+        """Return the packs that have an index, without suffix."""
+        names = set(self._names())
+        return [
+            os.path.join(self._folder, name[:-5])
+            for name in sorted(names)
+            if name.endswith(".pack") and f"{name[:-5]}.idx" in names
+        ]
+
+    def remove(self, base: str) -> None:
+        """Remove a pack, and what describes it; the index first, so that nobody meets half of it."""
+        for suffix in (".idx", ".rev", ".bitmap", ".mtimes", ".pack"):
+            discard(base + suffix)
+
+    def put(self, temporary: str, checksum: str) -> str:
+        """Put a new pack that is synced in place, and make its name durable; return its path."""
         os.makedirs(self._folder, exist_ok=True)
-        # Not in the packs' folder: git would read an index there that is half written.
-        temporary = self._workshop.temporary()
-        try:
-            with open(temporary + ".pack", "xb") as file:
-                entries, checksum = fill(lambda data: _write(file.write, data))
-                file.flush()
-                self._disk.sync(file.fileno())
-            rows = sorted((name, offset, crc) for name, (offset, crc) in entries.items())
-            with open(temporary + ".idx", "xb") as file:
-                write_pack_index_v2(file, rows, checksum)
-                file.flush()
-                self._disk.sync(file.fileno())
-            self._prove(temporary, len(rows))
-            base = os.path.join(self._folder, "pack-" + checksum.hex())
-            for suffix in (".pack", ".idx"):
-                os.chmod(temporary + suffix, 0o444)
-                os.rename(temporary + suffix, base + suffix)
-        finally:
-            discard(temporary + ".pack")
-            discard(temporary + ".idx")
+        base = os.path.join(self._folder, "pack-" + checksum)
+        for suffix in (".pack", ".idx"):
+            os.rename(temporary + suffix, base + suffix)
         self._disk.sync_folder(self._folder)
         return base
 
-    def _prove(self, base: str, count: int) -> None:
-        """Read every object of a new pack back: the old one will be gone."""
-        kinds = {number: kind for kind, number in _KINDS.items()}
-        with Pack(base, object_format=DEFAULT_OBJECT_FORMAT) as pack:
-            names = list(pack)
-            for name in names:
-                kind, data = pack.get_raw(name)
-                if object_id(kinds[kind], data) != name.decode() or len(names) != count:
-                    message = f"the new pack is damaged at {name.decode()}; the old one was kept"
-                    raise CorruptRepositoryError(message, path=self._folder)
+    @contextmanager
+    def _filling(self, count: int) -> Generator[PackStream]:
+        """Lend out a new pack to be filled; then read it back, and put it in place."""
+        # Not in the packs' folder: git would read an index there that is half written.
+        temporary = self._workshop.temporary()
+        try:
+            with closing(PackStream(temporary, count, disk=self._disk)) as stream:
+                yield stream
+                checksum = stream.finish()
+            try:
+                prove(temporary, stream.places, pause=_go_on)
+            except UnreadableError as error:
+                raise self._corrupt(error) from error
+            self.put(temporary, checksum)
+        finally:
+            discard(temporary + ".pack")
+            discard(temporary + ".idx")
+
+    def _corrupt(self, problem: object) -> CorruptRepositoryError:
+        message = f"a pack cannot be read ({problem}); it was kept. `git fsck` says more"
+        return CorruptRepositoryError(message, path=self._folder)
 
     def forget_caches(self) -> None:
         """Remove the index over several packs, which git makes again."""
+        chain = os.path.join(self._folder, "multi-pack-index.d")
         for name in self._names():
             if name.startswith("multi-pack-index"):
                 discard(os.path.join(self._folder, name))
+        for name in os.listdir(chain) if os.path.isdir(chain) else ():
+            discard(os.path.join(chain, name))
 
     def _names(self) -> list[str]:
         return sorted(os.listdir(self._folder)) if os.path.isdir(self._folder) else []
 
 
-def _write(write: Callable[[bytes], int], data: bytes) -> None:
-    write(data)
+class _Rest:
+    """A pack without some of its objects: what was a delta of those is whole."""
+
+    def __init__(self, pack: PackSource, kept: list[bytes]) -> None:
+        self._pack = pack
+        self.entries = {name: pack.entries[name] for name in kept}
+        for name, stored in self.entries.items():
+            if stored.base is not None and stored.base not in self.entries:
+                self.entries[name] = Stored(stored.kind, len(pack.read(name)))
+
+    def read(self, name: bytes) -> bytes:
+        """Return the data of an object, hashed."""
+        return self._pack.read(name)
+
+    def packed(self, name: bytes) -> bytes | None:
+        """Return the compressed data of an entry that stays as it is."""
+        stays = self.entries[name] is self._pack.entries[name]
+        return self._pack.packed(name) if stays else None
+
+
+def _go_on() -> None:
+    """A purge is not interrupted between two objects."""
+
+
+def is_kept(base: str) -> bool:
+    """Whether a pack must stay as it is: its owner, a partial clone or git's own cruft says so."""
+    return any(os.path.exists(base + suffix) for suffix in (".keep", ".promisor", ".mtimes"))

@@ -15,6 +15,7 @@ from gitstore.git.checkout import WorkingTree
 from gitstore.git.contents import Contents
 from gitstore.git.draft import Draft
 from gitstore.git.files import Disk
+from gitstore.git.graph import CommitFacts
 from gitstore.git.location import Location, check, check_branch, create, locate
 from gitstore.git.lock import Workshop
 from gitstore.git.objects import Objects
@@ -205,7 +206,16 @@ class Repository(Contents):
         if done:
             for name, data in draft.trees():
                 self._objects.keep_tree(name, data)
+            for made in draft.commits:
+                parents = () if made.parent is None else (made.parent,)
+                facts = CommitFacts(parents=parents, time=made.time)
+                self.keep_commit(made.id, facts, tree=made.tree)
         return done
+
+    def pressure(self) -> tuple[int, int]:
+        """Return how many packs there are, and about how many loose objects: what piles up."""
+        with translated(self.path):
+            return self._objects.pressure()
 
     def create_branch(self, name: str, draft: Draft) -> bool:
         """Make the commits of a draft durable, and a new branch that points at the last of them.

@@ -130,7 +130,7 @@ def queue_behind_one(
         pause = threading.Event()
         for call in calls:
             waiting.append(pool.submit(outcome, call))
-            while len(store._writer._queue) < sum(not each.done() for each in waiting):
+            while store._writer.waiting < sum(not each.done() for each in waiting):
                 pause.wait(0.001)
         repository.gate.set()
         first.result()
@@ -243,6 +243,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "repair": lambda store: store.repair(),
     "report": lambda store: store.report("s-1"),
     "export_log": lambda store: store.export_log("s-1"),
+    "maintain": lambda store: store.maintain(),
+    "stats": lambda store: store.stats(),
     "purge": lambda store: store.purge("s-1", confirm="s-1"),
     "prune_history": lambda store: store.prune_history(before=NOON, confirm="main"),
 }

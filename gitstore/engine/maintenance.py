@@ -1,0 +1,164 @@
+"""Keeping a store small: when asked, and by itself after every so many writes.
+
+By itself, in a thread of its own: no write waits for it, and none fails by it. There is one at a
+time, for all processes.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gitstore.engine.transactions import Writer
+from gitstore.errors import RepositoryLockedError, StorageError
+from gitstore.git.location import locate
+from gitstore.git.maintain import Maintenance, StoppedError
+from gitstore.git.maintain_measure import measure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gitstore.engine.requests import Request
+    from gitstore.git.repository import Repository
+    from gitstore.types import Runtime
+
+#: Writes between two looks at how much has piled up.
+_WRITES: Final = 8
+#: What is too much: well before readers feel it, and writers change to loose objects.
+PACKS_MAX: Final = 12
+LOOSE_MAX: Final = 512
+#: Rounds of work after one look.
+_ROUNDS: Final = 4
+#: How long `close` waits for a run that goes on, before it asks it to stop.
+CLOSE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceReport:
+    """What maintenance did: packs, loose objects and bytes of objects on disk, before and after.
+
+    `repacked` objects are in a new pack, `pruned` were loose, older than two weeks and reached from
+    nothing. `unreadable` files were left where they are; `verify` says what is wrong with them.
+    """
+
+    packs_before: int
+    packs_after: int
+    loose_before: int
+    loose_after: int
+    bytes_before: int
+    bytes_after: int
+    repacked: int = 0
+    pruned: int = 0
+    unreadable: tuple[str, ...] = ()
+
+
+def maintain(
+    repository: Repository,
+    *,
+    runtime: Runtime,
+    lock_timeout_seconds: float,
+    full: bool,
+    progress: Callable[[int, int], None] | None,
+) -> MaintenanceReport:
+    """Pack what is new, or with `full` everything, and tell what that changed."""
+    location = locate(repository.path)
+    work = Maintenance(location, runtime=runtime, lock_timeout_seconds=lock_timeout_seconds)
+    before = measure(location)
+    done = work.run(full=full, progress=progress)
+    work.note(None)
+    after = measure(location)
+    return MaintenanceReport(
+        packs_before=before.packs,
+        packs_after=after.packs,
+        loose_before=before.loose,
+        loose_after=after.loose,
+        bytes_before=before.object_bytes,
+        bytes_after=after.object_bytes,
+        repacked=done.repacked,
+        pruned=done.pruned,
+        unreadable=done.unreadable,
+    )
+
+
+class Maintainer:
+    """Automatic maintenance of one store. Safe to share between threads."""
+
+    def __init__(self, repository: Repository, *, runtime: Runtime) -> None:
+        self._repository = repository
+        self._runtime = runtime
+        self._mutex = threading.Lock()
+        # The first write of a process looks too: else stores that are only opened briefly would grow.
+        self._writes = _WRITES
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def wrote(self, count: int) -> None:
+        """Note some writes; now and then, look whether there is something to do. Takes no time."""
+        with self._mutex:
+            self._writes += count
+            is_running = self._thread is not None and self._thread.is_alive()
+            if self._stopped or is_running or self._writes < _WRITES:
+                return
+            self._writes = 0
+            self._thread = threading.Thread(target=self._look, name="gitstore-maintenance")
+            self._thread.start()
+
+    def close(self) -> None:
+        """Let a run that goes on end, or after some seconds stop it; nothing is lost either way."""
+        with self._mutex:
+            thread = self._thread
+            if thread is None or not thread.is_alive():
+                self._stopped = True
+                return
+        thread.join(CLOSE_SECONDS)
+        with self._mutex:
+            self._stopped = True
+        thread.join()
+
+    def _look(self) -> None:
+        with suppress(StoppedError, StorageError):
+            work = Maintenance(
+                locate(self._repository.path),
+                runtime=self._runtime,
+                lock_timeout_seconds=0,
+                automatic=True,
+            )
+            # Again, since writers went on meanwhile; not for ever, since somebody may have to wait.
+            for _ in range(_ROUNDS):
+                packs, loose = work.pressure()
+                if (packs < PACKS_MAX and loose < LOOSE_MAX) or not self._is_wanted():
+                    return
+                self._run(work)
+
+    def _run(self, work: Maintenance) -> None:
+        """Do one round of work; what goes wrong is written down, for `stats` to tell."""
+        try:
+            work.run(is_stopped=self._is_stopped)
+        except RepositoryLockedError:
+            raise  # somebody is at it
+        except StorageError as error:
+            work.note(str(error))
+            raise
+        work.note(None)
+
+    def _is_wanted(self) -> bool:
+        """Whether the repository's owner lets git, too, tidy up by itself (git-gc(1), gc.auto)."""
+        return (self._repository.setting("gc", "auto") or "").strip() != "0"
+
+    def _is_stopped(self) -> bool:
+        # A process that ends waits for its threads: it must not wait long.
+        return self._stopped or not threading.main_thread().is_alive()
+
+
+class MaintainingWriter(Writer):
+    """A writer that tells what it wrote."""
+
+    maintainer: Maintainer | None = None
+
+    def run(self, requests: Sequence[Request]) -> None:
+        """Serve the requests; each is settled when this returns."""
+        super().run(requests)
+        if self.maintainer is not None:
+            self.maintainer.wrote(len(requests))

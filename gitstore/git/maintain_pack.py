@@ -1,0 +1,308 @@
+"""One pack made of many: deltas along the versions of each path, streamed, proved by reading back.
+
+The newest version of a file is stored whole, the older ones as deltas against it: any of them is read
+in one step. A version that has little in common with the newest is told against its neighbour. Trees
+are a chain of neighbours. What is a delta in a pack already is copied as it is, since its base
+goes into the same pack. Memory: two versions of one path, and the ids.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from bisect import bisect_right
+from hashlib import sha1
+from typing import TYPE_CHECKING, Final
+
+from gitstore.git.deltas import Base
+from gitstore.git.files import write_all
+from gitstore.git.maintain_order import ordered
+from gitstore.git.maintain_sources import ID_BYTES, OFS_DELTA, PackSource, UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gitstore.git.files import Disk
+    from gitstore.git.maintain_sources import Source
+
+#: As `git gc`: how many deltas may lie between an object and one that is whole.
+DEPTH_MAX: Final = 50
+_LEVEL: Final = 6
+#: The second byte of zlib data that was compressed in haste (levels 0 and 1).
+_FASTEST: Final = 0x01
+#: A delta against the newest version that is larger than this part of the text makes a look at the
+#: neighbour worth while; one that is larger than that part is not worth a delta.
+_GOOD_PART: Final = 10
+_USELESS: Final = 0.7
+_BUFFER_BYTES: Final = 1 << 20
+_FAR: Final = 0x80000000
+_FAN: Final = 256
+
+
+class PackStream:
+    """A pack that grows, entry after entry (gitformat-pack(5)); `finish` makes it durable."""
+
+    def __init__(self, base: str, count: int, *, disk: Disk) -> None:
+        self._base = base
+        self._count = count
+        self._disk = disk
+        self._descriptor = os.open(base + ".pack", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+        self._buffer = bytearray(struct.pack(">4sII", b"PACK", 2, count))
+        self._hash = sha1(usedforsecurity=False)
+        self._size = len(self._buffer)
+        #: Where each object is, and how many deltas it is from one that is whole.
+        self.places: dict[bytes, tuple[int, int]] = {}
+        self._sums: dict[bytes, int] = {}
+
+    def close(self) -> None:
+        """Close the file, finished or not."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def add(self, name: bytes, kind: int, size: int, packed: bytes) -> None:
+        """Add an object that is stored whole; `packed` is its compressed data."""
+        self._add(name, _header(kind, size), packed, depth=0)
+
+    def add_delta(self, name: bytes, base: bytes, size: int, packed: bytes) -> None:
+        """Add an object that is a delta of one that was added before."""
+        offset, depth = self.places[base]
+        head = _header(OFS_DELTA, size) + _distance(self._size - offset)
+        self._add(name, head, packed, depth=depth + 1)
+
+    def finish(self) -> str:
+        """Write what is left and the index, and make both durable; return the pack's checksum."""
+        assert len(self.places) == self._count
+        self._flush()
+        checksum = self._hash.digest()
+        write_all(self._descriptor, checksum)
+        self._disk.sync(self._descriptor)
+        self.close()
+        self._disk.write_new(self._base + ".idx", self._index(checksum), mode=0o444)
+        return checksum.hex()
+
+    def _add(self, name: bytes, head: bytes, packed: bytes, *, depth: int) -> None:
+        self.places[name] = self._size, depth
+        self._sums[name] = zlib.crc32(packed, zlib.crc32(head))
+        self._buffer += head
+        self._buffer += packed
+        self._size += len(head) + len(packed)
+        if len(self._buffer) > _BUFFER_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = bytes(self._buffer)
+        self._hash.update(data)
+        write_all(self._descriptor, data)
+        self._buffer.clear()
+
+    def _index(self, checksum: bytes) -> bytes:
+        names = sorted(self.places)
+        fan = [bisect_right(names, bytes([first]) + b"\xff" * ID_BYTES) for first in range(_FAN)]
+        far: list[int] = []
+        near: list[int] = []
+        for name in names:
+            offset = self.places[name][0]
+            near.append(offset if offset < _FAR else _FAR | len(far))
+            if offset >= _FAR:
+                far.append(offset)
+        count = len(names)
+        data = b"".join(
+            [
+                b"\xfftOc\0\0\0\x02",
+                struct.pack(f">{_FAN}I", *fan),
+                *names,
+                struct.pack(f">{count}I", *(self._sums[name] for name in names)),
+                struct.pack(f">{count}I", *near),
+                struct.pack(f">{len(far)}Q", *far),
+                checksum,
+            ]
+        )
+        return data + sha1(data, usedforsecurity=False).digest()
+
+
+class Packer:
+    """Puts objects of several sources into one pack."""
+
+    def __init__(
+        self, sources: Mapping[bytes, Source], writer: PackStream, *, pause: Callable[[], None]
+    ) -> None:
+        self._sources = sources
+        self._stored = {name: source.entries[name] for name, source in sources.items()}
+        self._writer = writer
+        #: Called between two objects; may raise to give up.
+        self._pause = pause
+        #: Deltas that hang, one below the other, on an object that is whole.
+        self._heights: dict[bytes, int] = {}
+        for each in self._stored.values():
+            if each.root is not None:
+                self._heights[each.root] = max(self._heights.get(each.root, 0), each.depth)
+
+    def run(self) -> None:
+        """Add every object.
+
+        Raises:
+            UnreadableError: one of them is damaged, or gone.
+        """
+        order = ordered(self._stored, self._read)
+        for name in order.commits:
+            self._place(name, self.add_whole)
+        for versions in order.trees:
+            self._place_all(_Chain(self), versions)
+        for versions in order.blobs:
+            self._place_all(_Star(self), versions)
+        for name in order.others:
+            self._place(name, self.add_whole)
+
+    def _place_all(self, path: _Chain, versions: list[bytes]) -> None:
+        for name in versions:
+            self._place(name, path.add)
+            path.came(name)
+
+    def _place(self, name: bytes, add: Callable[[bytes], None]) -> None:
+        """Add an object, and first the bases of what is copied as a delta."""
+        todo = [name]
+        while todo:
+            each = todo[-1]
+            base = self._stored[each].base
+            if each in self._writer.places:
+                todo.pop()
+            elif base is not None and base not in self._writer.places:
+                todo.append(base)
+            else:
+                self._pause()
+                if base is not None:
+                    self._copy_delta(each, base)
+                elif each == name:
+                    add(each)
+                else:
+                    # Before its turn, and perhaps of another path.
+                    self.add_whole(each)
+
+    def _copy_delta(self, name: bytes, base: bytes) -> None:
+        packed = self._sources[name].packed(name)
+        assert packed is not None
+        self._writer.add_delta(name, base, self._stored[name].size, packed)
+
+    def _read(self, name: bytes) -> bytes:
+        self._pause()
+        return self._sources[name].read(name)
+
+    def read(self, name: bytes) -> bytes:
+        """Return the data of an object, hashed."""
+        return self._sources[name].read(name)
+
+    def can_stand_on(self, name: bytes, base: bytes) -> bool:
+        """Whether an object may become a delta of another one, which must be in the pack."""
+        place = self._writer.places.get(base)
+        height = self._heights.get(name, 0)
+        return place is not None and place[1] + 1 + height <= DEPTH_MAX
+
+    def add_delta(self, name: bytes, base: bytes, delta: bytes) -> None:
+        """Add an object as a delta that was made for it."""
+        self._writer.add_delta(name, base, len(delta), zlib.compress(delta, _LEVEL))
+
+    def add_whole(self, name: bytes, data: bytes | None = None) -> None:
+        """Add an object as it is; what was compressed well is not compressed again."""
+        stored = self._stored[name]
+        packed = self._sources[name].packed(name)
+        if packed is None or packed[1:2] == bytes([_FASTEST]):
+            packed = zlib.compress(self.read(name) if data is None else data, _LEVEL)
+        self._writer.add(name, stored.kind, stored.size, packed)
+
+
+class _Chain:
+    """The versions of one path, newest first; each is told against the one before it."""
+
+    def __init__(self, packer: Packer) -> None:
+        self._packer = packer
+        self._before: bytes | None = None
+
+    def came(self, name: bytes) -> None:
+        """Go on to the version before this one in history."""
+        self._before = name
+
+    def add(self, name: bytes) -> None:
+        """Add a version that is stored whole now."""
+        packer, before = self._packer, self._before
+        if before is None or not packer.can_stand_on(name, before):
+            packer.add_whole(name)
+            return
+        data = packer.read(name)
+        delta = Base(packer.read(before)).delta(data)
+        if len(delta) < _USELESS * len(data):
+            packer.add_delta(name, before, delta)
+        else:
+            packer.add_whole(name, data)
+
+
+class _Star(_Chain):
+    """The same, but each is told against the newest, unless that has become too different."""
+
+    def __init__(self, packer: Packer) -> None:
+        super().__init__(packer)
+        self._newest: bytes | None = None
+        self._base: Base | None = None
+
+    def came(self, name: bytes) -> None:
+        """Go on to the version before this one in history."""
+        super().came(name)
+        self._newest = self._newest or name
+
+    def add(self, name: bytes) -> None:
+        """Add a version that is stored whole now."""
+        packer, newest = self._packer, self._newest
+        if newest is None or not packer.can_stand_on(name, newest):
+            super().add(name)
+            return
+        if self._base is None:
+            self._base = Base(packer.read(newest))
+        data = packer.read(name)
+        base, delta = newest, self._base.delta(data)
+        before = self._before
+        if len(delta) * _GOOD_PART > len(data) and before not in (None, newest):
+            assert before is not None
+            if packer.can_stand_on(name, before):
+                other = Base(packer.read(before)).delta(data)
+                if len(other) < len(delta):
+                    base, delta = before, other
+        if len(delta) < _USELESS * len(data):
+            packer.add_delta(name, base, delta)
+        else:
+            packer.add_whole(name, data)
+
+
+def prove(base: str, names: Mapping[bytes, object], *, pause: Callable[[], None]) -> None:
+    """Read every object of a new pack back: what it stands for will be gone.
+
+    Raises:
+        UnreadableError: one of them is not there, or not what its name says.
+    """
+    pack = PackSource(base)
+    try:
+        if pack.entries.keys() != names.keys():
+            raise UnreadableError(base + ".pack", "does not hold what it should")
+        for name in pack.entries:
+            pause()
+            pack.read(name)
+    finally:
+        pack.close()
+
+
+def _header(kind: int, size: int) -> bytes:
+    first, size = kind << 4 | size & 15, size >> 4
+    out = bytearray()
+    while size:
+        out.append(first | 0x80)
+        first, size = size & 0x7F, size >> 7
+    out.append(first)
+    return bytes(out)
+
+
+def _distance(number: int) -> bytes:
+    out = [number & 0x7F]
+    while number := number >> 7:
+        number -= 1
+        out.append(number & 0x7F | 0x80)
+    return bytes(reversed(out))
