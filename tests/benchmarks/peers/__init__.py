@@ -1,0 +1,1 @@
+"""What gitstore is measured beside: what somebody would use instead, used as its own manual says."""

@@ -1,0 +1,1 @@
+"""What is measured. Each module has functions that take the run and return rows."""
