@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitstore.git import trees
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 
     #: Returns the signature, in armour, of the bytes of a commit that has none.
     Sign = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a commit; its bytes are read when they are needed."""
+
+    id: str
+    mode: bytes
+    read: Callable[[], bytes]
 
 
 class Draft:
@@ -29,8 +39,10 @@ class Draft:
         self.base = base
         self.tip = base
         self.staged = Staged()
-        #: What the changed files hold at the end of the chain; None for a removed one.
-        self.files: dict[str, bytes | None] = {}
+        #: What the changed files are at the end of the chain; None for a removed one.
+        self.files: dict[str, File | None] = {}
+        #: What was at the paths that are no sessions, and must be staged there still.
+        self.before: dict[str, str | None] = {}
         #: Subject of the last commit, for the reflog.
         self.subject = ""
         self._time = base_time
@@ -89,15 +101,87 @@ class Draft:
         sign: Sign | None = None,
     ) -> CommitId:
         """Add one commit that changes several files, as `commit` does one."""
+        made = {path: None if data is None else self._stage(data) for path, data in files.items()}
+        parents = () if self.tip is None else (self.tip,)
+        return self._commit(made, parents, author=author, time=time, message=message, sign=sign)
+
+    def merge(
+        self,
+        theirs: CommitId,
+        files: Mapping[str, File | bytes | None],
+        *,
+        before: Mapping[str, str | None],
+        author: Author,
+        time: int,
+        message: str,
+        sign: Sign | None = None,
+    ) -> CommitId:
+        """Add a commit that has `theirs` as its second parent, and changes files as `commit` does.
+
+        `time` must not be before the commit time of `theirs`. `before` is as in `forward`.
+        """
+        assert self.tip is not None
+        made = {
+            path: self._stage(file) if isinstance(file, bytes) else file
+            for path, file in files.items()
+        }
+        self.before.update(before)
+        return self._commit(
+            made, (self.tip, theirs), author=author, time=time, message=message, sign=sign
+        )
+
+    def forward(
+        self,
+        to: CommitId,
+        files: Mapping[str, File | None],
+        *,
+        before: Mapping[str, str | None],
+        root: str,
+        time: int,
+        subject: str,
+    ) -> None:
+        """End at a commit that exists: `root` is its tree, `files` are what it has otherwise.
+
+        `before` holds, for the changed paths that are no sessions, the blob that was there: what a
+        person staged in its place must not be overwritten.
+        """
+        self.tip = to
+        self._root = root
+        self._time = time
+        self.subject = subject
+        self.files.update(files)
+        self.before.update(before)
+
+    def trees(self) -> Iterator[tuple[str, bytes]]:
+        """Return id and data of every tree of the draft."""
+        yield from self._trees.items()
+
+    def _tree(self, name: str) -> bytes:
+        found = self._trees.get(name)
+        return self._read(name) if found is None else found
+
+    def _stage(self, data: bytes) -> File:
+        return File(self.staged.add("blob", data), trees.FILE, lambda: data)
+
+    def _commit(
+        self,
+        files: Mapping[str, File | None],
+        parents: tuple[CommitId, ...],
+        *,
+        author: Author,
+        time: int,
+        message: str,
+        sign: Sign | None,
+    ) -> CommitId:
         root = self._root
-        for path, data in files.items():
-            blob = None if data is None else self.staged.add("blob", data)
-            root = self._edit(root, path.split("/"), blob)
+        # What goes makes room first: a folder may take the place of a file.
+        for path, file in sorted(files.items(), key=lambda item: item[1] is not None):
+            root = self._edit(root, path.split("/"), file)
         root = self._add_tree(b"") if root is None else root
         when = max(self._time, time, 0)
         who = identity(author, when)
-        parent = b"" if self.tip is None else b"parent %s\n" % self.tip.encode()
-        head = b"tree %s\n%sauthor %s\ncommitter %s\n" % (root.encode(), parent, who, who)
+        above = b"".join(b"parent %s\n" % parent.encode() for parent in parents)
+        head = b"tree %s\n%sauthor %s\ncommitter %s\n" % (root.encode(), above, who, who)
         body = b"%s\n%s" % (head, message.encode())
         if sign is not None:
             body = with_signature(body, sign(body))
@@ -108,24 +192,17 @@ class Draft:
         self.files.update(files)
         return self.tip
 
-    def trees(self) -> Iterator[tuple[str, bytes]]:
-        """Return id and data of every tree of the draft."""
-        yield from self._trees.items()
-
-    def _tree(self, name: str) -> bytes:
-        found = self._trees.get(name)
-        return self._read(name) if found is None else found
-
-    def _edit(self, tree: str | None, parts: list[str], blob: str | None) -> str | None:
+    def _edit(self, tree: str | None, parts: list[str], file: File | None) -> str | None:
         """Return the tree with one path changed, or None if nothing is left in it."""
         name = parts[0].encode()
         data = b"" if tree is None else self._tree(tree)
-        if len(parts) == 1:
-            mode, below = trees.FILE, blob
-        else:
+        mode, below = trees.FOLDER, None
+        if len(parts) > 1:
             entry = trees.find(data, name)
             child = entry.id if entry is not None and entry.is_folder else None
-            mode, below = trees.FOLDER, self._edit(child, parts[1:], blob)
+            below = self._edit(child, parts[1:], file)
+        elif file is not None:
+            mode, below = file.mode, file.id
         if below is None:
             data = trees.without_entry(data, name)
         else:

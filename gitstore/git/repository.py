@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from gitstore.errors import RepositoryError
 from gitstore.git.checkout import WorkingTree
 from gitstore.git.contents import Contents
-from gitstore.git.draft import Draft
+from gitstore.git.draft import Draft, identity
 from gitstore.git.files import Disk
 from gitstore.git.location import Location, check, check_branch, create, locate
 from gitstore.git.lock import Workshop
 from gitstore.git.objects import Objects
 from gitstore.git.publish import SESSIONS, Locks, Publisher
-from gitstore.git.refs import Refs
+from gitstore.git.refs import Refs, ref_change
 from gitstore.git.survey import Survey
 from gitstore.git.translate import translated
 
@@ -56,6 +56,7 @@ class Repository(Contents):
         branch = check_branch(branch, path=location.path)
         super().__init__(location, branch=branch, refs=refs, objects=objects)
         self._disk = disk
+        self._runtime = runtime
         self._workshop = workshop
         self._publisher = Publisher(
             location, ref=self.ref, refs=refs, objects=objects, disk=disk, workshop=workshop
@@ -206,6 +207,31 @@ class Repository(Contents):
             for name, data in draft.trees():
                 self._objects.keep_tree(name, data)
         return done
+
+    def track(
+        self, name: str, new: CommitId, *, old: CommitId | None, who: Author, message: str
+    ) -> bool:
+        """Move a ref such as ``refs/remotes/origin/main``; `message` goes into its reflog.
+
+        Durable when it returns; what `new` names must be so already. Only inside `writing`.
+
+        Returns:
+            False, with nothing changed, if the ref is not at `old`.
+        """
+        with translated(self.path):
+            lock = self._refs.lock(name)
+            try:
+                if self._refs.read(name) != old:
+                    return False
+                lock.stage(f"{new}\n".encode())
+                lock.publish()
+            finally:
+                lock.release()
+            self._refs.sync(name)
+            now = identity(who, int(self._runtime.clock()))
+            line = ref_change(old, new, who=now, message=message)
+            self._refs.log(name, line, create=self._location.logs_refs)
+        return True
 
     def create_branch(self, name: str, draft: Draft) -> bool:
         """Make the commits of a draft durable, and a new branch that points at the last of them.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _all_entries = re.compile(rb"([0-7]+ )([^\0]+)\0(.{20})", re.DOTALL).findall
 FILE = b"100644"
+EXECUTABLE = b"100755"
 FOLDER = b"40000"
 _ID_BYTES = 20
 #: The folders of the sessions folder have names of two hex digits.
