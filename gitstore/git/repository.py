@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from gitstore.errors import RepositoryError
 from gitstore.git.checkout import WorkingTree
-from gitstore.git.contents import Contents
 from gitstore.git.draft import Draft, identity
 from gitstore.git.files import Disk
 from gitstore.git.location import Location, check, check_branch, create, locate
 from gitstore.git.lock import Workshop
+from gitstore.git.notes import Note
 from gitstore.git.objects import Objects
 from gitstore.git.publish import SESSIONS, Locks, Publisher
 from gitstore.git.refs import Refs, ref_change
-from gitstore.git.survey import Survey
+from gitstore.git.remote.remotes import Remotes
+from gitstore.git.transfer.traffic import Traffic
 from gitstore.git.translate import translated
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from gitstore.types import Author, CommitId, Durability, Runtime
 
 
-class Repository(Contents):
+class Repository(Traffic):
     """One branch of one repository. Safe to share between threads."""
 
     def __init__(
@@ -54,10 +55,10 @@ class Repository(Contents):
             message = "HEAD is on no branch; run `git switch BRANCH`, or open it with branch=..."
             raise RepositoryError(message, path=location.path)
         branch = check_branch(branch, path=location.path)
-        super().__init__(location, branch=branch, refs=refs, objects=objects)
-        self._disk = disk
+        super().__init__(
+            location, branch=branch, refs=refs, objects=objects, disk=disk, workshop=workshop
+        )
         self._runtime = runtime
-        self._workshop = workshop
         self._publisher = Publisher(
             location, ref=self.ref, refs=refs, objects=objects, disk=disk, workshop=workshop
         )
@@ -113,9 +114,13 @@ class Repository(Contents):
         """The folder of gitstore's own files in the git directory: locks, temporaries, the cache."""
         return self._workshop.path
 
-    def survey(self) -> Survey:
-        """Return what a check of the whole repository looks at."""
-        return Survey(self._location, ref=self.ref, objects=self._objects, disk=self._disk)
+    def note(self, name: str) -> Note:
+        """Return a small file of gitstore's own in `folder`."""
+        return Note(name, disk=self._disk, workshop=self._workshop)
+
+    def remotes(self) -> Remotes:
+        """Return the remotes of the repository's configuration."""
+        return Remotes(self._location, branch=self.branch, disk=self._disk, workshop=self._workshop)
 
     # --- the working tree -----------------------------------------------------
 
