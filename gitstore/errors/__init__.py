@@ -3,6 +3,7 @@
 * StorageError
   * SessionError                 about one session; carries ``session_id``
     * SessionNotFoundError       also a LookupError; carries ``at``
+    * NoConflictError            also a LookupError; carries ``where``
     * SessionExistsError         it was expected not to exist, or its name clashes with another
     * StaleRevisionError         carries ``expected`` and ``actual``
     * InvalidSessionIdError      also a ValueError; carries ``problem``
@@ -68,6 +69,7 @@ from gitstore.errors.repository import (
 )
 from gitstore.errors.session import (
     InvalidSessionIdError,
+    NoConflictError,
     SerializationError,
     SessionError,
     SessionExistsError,
@@ -105,6 +107,7 @@ __all__ = [
     "InvalidSessionIdError",
     "MergeConflictError",
     "NaiveTimeError",
+    "NoConflictError",
     "OutOfSpaceError",
     "PermissionDeniedError",
     "PushRejectedError",

@@ -30,6 +30,17 @@ class SessionNotFoundError(SessionError, LookupError):
         self.at = at
 
 
+class NoConflictError(SessionError, LookupError):
+    """There is no such conflict to decide: not any more, or not in that field."""
+
+    def __init__(self, *, session_id: str, where: str | None) -> None:
+        place = session_id if where is None else f"{session_id} {where or '(as a whole)'}"
+        super().__init__(
+            f"no open conflict: {place}; conflicts() lists them", session_id=session_id
+        )
+        self.where = where
+
+
 class SessionExistsError(SessionError):
     """The session was expected not to exist, or its id clashes with a stored one."""
 
