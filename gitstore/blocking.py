@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import random
 import threading
-import time
-import uuid
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from typing_extensions import override
+
 from gitstore.blocking_audit import BlockingAudit
+from gitstore.blocking_sync import BlockingSync
 from gitstore.engine.catalog import Catalog
 from gitstore.engine.moments import resolve
 from gitstore.engine.reading import Reader
-from gitstore.engine.requests import Delete, Save
+from gitstore.engine.requests import Delete
+from gitstore.engine.saving import PendingSave
 from gitstore.engine.sync import SyncView
+from gitstore.engine.sync.exchange import Exchange
 from gitstore.engine.transactions import Writer
 from gitstore.engine.worktree import HandEdits
 from gitstore.errors import RepositoryNotFoundError, StoreClosedError
+from gitstore.git.remote.network import Network
 from gitstore.git.repository import Repository
 from gitstore.git.signing import Checker, Signer, SigningSettings
-from gitstore.session import codec
-from gitstore.session.ids import DIRECTORY, parse_session_id
-from gitstore.session.model import SessionAsset
-from gitstore.session.redact import redact_document
-from gitstore.types import Author, Expect, Runtime
+from gitstore.options import OpenOptions, network_of
+from gitstore.session.ids import parse_session_id
+from gitstore.system import system_runtime as system_runtime  # noqa: PLC0414 -- also found here
+from gitstore.types import Author, Expect
 
 if TYPE_CHECKING:
     import builtins
@@ -36,30 +38,26 @@ if TYPE_CHECKING:
 
     from gitstore.git.programs import Programs
     from gitstore.session.meta import SessionMeta
+    from gitstore.session.model import SessionAsset
     from gitstore.session.redact import Redaction
-    from gitstore.types import At, Durability, Expected, Masked, Saved, SyncStatus
+    from gitstore.types import (
+        AskCredentials,
+        At,
+        Durability,
+        Expected,
+        Runtime,
+        Saved,
+        SyncStatus,
+    )
 
 ANONYMOUS = Author(name="gitstore", email="gitstore@localhost")
 DEFAULT_BRANCH = "main"
-_ATTRIBUTES = ".gitattributes"
-_ATTRIBUTES_DATA = f"{DIRECTORY}/** -text merge=gitstore\n".encode()
 
 
-def system_runtime() -> Runtime:
-    """Return the real clock, and real chance."""
-    return Runtime(
-        clock=time.time,  # noqa: TID251 -- the one place that chooses the clock
-        monotonic=time.monotonic,
-        sleep=time.sleep,
-        token=lambda: uuid.uuid4().hex[:16],  # noqa: TID251 -- the one place that chooses chance
-        chance=random.random,
-    )
-
-
-class BlockingSessionStore(BlockingAudit):
+class BlockingSessionStore(BlockingAudit, BlockingSync):
     """Sessions in one branch of one git repository. Every method blocks; any thread may call it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each has a default; keyword-only
         self,
         repository: Repository,
         *,
@@ -69,6 +67,7 @@ class BlockingSessionStore(BlockingAudit):
         signing: SigningSettings | None = None,
         sign: bool = False,
         programs: Programs | None = None,
+        network: Network | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         runtime = runtime or system_runtime()
@@ -81,16 +80,24 @@ class BlockingSessionStore(BlockingAudit):
         )
         self._checker = Checker(signing, programs=programs)
         self._signer = Signer(signing, path=repository.path, programs=programs) if sign else None
-        self._writer = Writer(
-            repository,
-            author=self._author,
-            runtime=runtime,
-            sign=None if self._signer is None else self._signer.sign,
-        )
+        sign_with = None if self._signer is None else self._signer.sign
+        self._writer = Writer(repository, author=self._author, runtime=runtime, sign=sign_with)
         edits = HandEdits(repository, runtime=runtime)
         self._reader = Reader(repository, self._writer, edits)
         self._catalog = Catalog(repository, self._writer, edits)
-        self._sync = SyncView(repository, self._catalog, remote=remote)
+        self._sync = SyncView(repository, remote=remote, runtime=runtime)
+        self._exchange = Exchange(
+            repository,
+            self._writer,
+            edits,
+            self._catalog,
+            self._sync,
+            author=self._author,
+            runtime=runtime,
+            sign=sign_with,
+            network=network or Network(),
+            remote=remote,
+        )
         self._mutex = threading.Lock()
         self._closed = False
 
@@ -111,6 +118,8 @@ class BlockingSessionStore(BlockingAudit):
         signing: SigningSettings | None = None,
         sign: bool = False,
         programs: Programs | None = None,
+        credentials: AskCredentials | None = None,
+        network: Network | None = None,
         runtime: Runtime | None = None,
     ) -> Self:
         """Open the store in the git repository at `path`; ``~`` is the home folder.
@@ -123,6 +132,9 @@ class BlockingSessionStore(BlockingAudit):
         anything is written (`named_redactions`, or patterns and callables of your own). With `sign`
         every commit is signed, with the key of the repository's settings or of `signing`; `programs`
         are those that sign and check, and what they may know of the environment (agents, GNUPGHOME).
+        `network` says the same of git and ssh, for remotes, and how long they may take; `credentials`
+        is asked when a remote wants some, before git's credential helpers. Plain git in the repository
+        is told how to merge sessions, unless it knows a way.
 
         Raises:
             SigningError: commits are to be signed, and no key is named.
@@ -158,12 +170,15 @@ class BlockingSessionStore(BlockingAudit):
             signing=signing,
             sign=sign,
             programs=programs,
+            network=network_of(network, credentials),
             runtime=runtime,
         )
-        if create:
-            # Also when it was there: who made it may have died before the first commit.
-            store._writer.initialise(_ATTRIBUTES, _ATTRIBUTES_DATA)
-        return store
+        return store._prepare(create=create)
+
+    @classmethod
+    @override
+    def _opened(cls, path: str, options: OpenOptions) -> Self:
+        return cls.open(path, **options)
 
     @property
     def path(self) -> str:
@@ -325,70 +340,6 @@ class BlockingSessionStore(BlockingAudit):
         if self._closed:
             message = "the store is closed; open it again"
             raise StoreClosedError(message, path=self._repository.path)
-
-
-class PendingSave:
-    """A save in three steps: only the second blocks, so only it must leave the event loop.
-
-    Making one takes the snapshot: what the caller changes afterwards is not saved.
-    """
-
-    def __init__(
-        self,
-        writer: Writer,
-        asset: SessionAsset,
-        *,
-        expected: Expected,
-        message: str | None,
-        actor: str | None,
-        redact: Redaction | None,
-    ) -> None:
-        self._writer = writer
-        self._redact = redact
-        self._asset = asset
-        self._document = asset.to_document()
-        self._loaded = asset.revision
-        self._expected = expected
-        self._message = message
-        self._actor = actor
-        self._session_id = parse_session_id(asset.id)
-        self._merged: SessionAsset | None = None
-        self._saved: Saved | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the snapshot was committed, or was stored already."""
-        return self._saved is not None
-
-    def run(self) -> None:
-        """Mask, encode and commit the snapshot."""
-        masked: tuple[Masked, ...] = ()
-        if self._redact is not None:
-            redacted = redact_document(self._document, self._redact)
-            self._document, masked = redacted.document, redacted.masked
-        request = Save(
-            session_id=self._session_id,
-            operation="save",
-            expected=self._expected,
-            message=self._message,
-            actor=self._actor,
-            document=self._document,
-            data=codec.encode(self._document, session_id=self._session_id),
-            loaded=self._loaded,
-        )
-        self._writer.run([request])
-        saved = replace(request.result(), masked=masked)
-        if request.merged is not None:
-            self._merged = SessionAsset.from_document(request.merged)
-        self._saved = saved
-
-    def finish(self) -> Saved:
-        """Bring the caller's asset up to date, and return what was done."""
-        assert self._saved is not None
-        if self._merged is not None:
-            self._asset.refresh(self._merged)
-        self._asset.mark_stored(self._saved.revision)
-        return self._saved
 
 
 def _configured_author(repository: Repository) -> Author | None:
