@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import threading
-import time
-import uuid
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from typing_extensions import override
+
 from gitstore.blocking_audit import BlockingAudit
 from gitstore.blocking_care import BlockingCare
+from gitstore.blocking_sync import BlockingSync
 from gitstore.engine.catalog import Catalog
 from gitstore.engine.maintenance import Maintainer, MaintainingWriter
 from gitstore.engine.moments import resolve
@@ -20,12 +20,16 @@ from gitstore.engine.pending import PendingSave
 from gitstore.engine.reading import Reader
 from gitstore.engine.requests import Delete
 from gitstore.engine.sync import SyncView
+from gitstore.engine.sync.exchange import Exchange
 from gitstore.engine.worktree import HandEdits
 from gitstore.errors import RepositoryNotFoundError, StoreClosedError
+from gitstore.git.remote.network import Network
 from gitstore.git.repository import Repository
 from gitstore.git.signing import Checker, Signer, SigningSettings
-from gitstore.session.ids import DIRECTORY, parse_session_id
-from gitstore.types import Author, Expect, Runtime
+from gitstore.options import OpenOptions, network_of
+from gitstore.session.ids import parse_session_id
+from gitstore.system import system_runtime as system_runtime  # noqa: PLC0414 -- also found here
+from gitstore.types import Author, Expect
 
 if TYPE_CHECKING:
     import builtins
@@ -36,27 +40,22 @@ if TYPE_CHECKING:
     from gitstore.session.meta import SessionMeta
     from gitstore.session.model import SessionAsset
     from gitstore.session.redact import Redaction
-    from gitstore.types import At, Durability, Expected, Saved, SyncStatus
+    from gitstore.types import (
+        AskCredentials,
+        At,
+        Durability,
+        Expected,
+        Runtime,
+        Saved,
+        SyncStatus,
+    )
 
 ANONYMOUS = Author(name="gitstore", email="gitstore@localhost")
 DEFAULT_BRANCH = "main"
 LOCK_TIMEOUT_SECONDS = 10.0
-_ATTRIBUTES = ".gitattributes"
-_ATTRIBUTES_DATA = f"{DIRECTORY}/** -text merge=gitstore\n".encode()
 
 
-def system_runtime() -> Runtime:
-    """Return the real clock, and real chance."""
-    return Runtime(
-        clock=time.time,  # noqa: TID251 -- the one place that chooses the clock
-        monotonic=time.monotonic,
-        sleep=time.sleep,
-        token=lambda: uuid.uuid4().hex[:16],  # noqa: TID251 -- the one place that chooses chance
-        chance=random.random,
-    )
-
-
-class BlockingSessionStore(BlockingAudit, BlockingCare):
+class BlockingSessionStore(BlockingAudit, BlockingCare, BlockingSync):
     """Sessions in one branch of one git repository. Every method blocks; any thread may call it."""
 
     def __init__(  # noqa: PLR0913 -- each has a default; keyword-only
@@ -71,6 +70,7 @@ class BlockingSessionStore(BlockingAudit, BlockingCare):
         programs: Programs | None = None,
         auto_maintain: bool = True,
         lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
+        network: Network | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         runtime = runtime or system_runtime()
@@ -85,17 +85,27 @@ class BlockingSessionStore(BlockingAudit, BlockingCare):
         self._checker = Checker(signing, programs=programs)
         self._signer = Signer(signing, path=repository.path, programs=programs) if sign else None
         self._maintainer = Maintainer(repository, runtime=runtime) if auto_maintain else None
+        sign_with = None if self._signer is None else self._signer.sign
         self._writer = MaintainingWriter(
-            repository,
-            author=self._author,
-            runtime=runtime,
-            sign=None if self._signer is None else self._signer.sign,
+            repository, author=self._author, runtime=runtime, sign=sign_with
         )
         self._writer.maintainer = self._maintainer
         edits = HandEdits(repository, runtime=runtime)
         self._reader = Reader(repository, self._writer, edits)
         self._catalog = Catalog(repository, self._writer, edits)
-        self._sync = SyncView(repository, self._catalog, remote=remote)
+        self._sync = SyncView(repository, remote=remote, runtime=runtime)
+        self._exchange = Exchange(
+            repository,
+            self._writer,
+            edits,
+            self._catalog,
+            self._sync,
+            author=self._author,
+            runtime=runtime,
+            sign=sign_with,
+            network=network or Network(),
+            remote=remote,
+        )
         self._mutex = threading.Lock()
         self._closed = False
 
@@ -117,6 +127,8 @@ class BlockingSessionStore(BlockingAudit, BlockingCare):
         sign: bool = False,
         programs: Programs | None = None,
         auto_maintain: bool = True,
+        credentials: AskCredentials | None = None,
+        network: Network | None = None,
         runtime: Runtime | None = None,
     ) -> Self:
         """Open the store in the git repository at `path`; ``~`` is the home folder.
@@ -131,6 +143,9 @@ class BlockingSessionStore(BlockingAudit, BlockingCare):
         are those that sign and check, and what they may know of the environment (agents, GNUPGHOME).
         With `auto_maintain` a thread packs what piles up, as `maintain` does, after some writes;
         ``gc.auto = 0`` in the repository's configuration turns it off too.
+        `network` says the same of git and ssh, for remotes, and how long they may take; `credentials`
+        is asked when a remote wants some, before git's credential helpers. Plain git in the repository
+        is told how to merge sessions, unless it knows a way.
 
         Raises:
             SigningError: commits are to be signed, and no key is named.
@@ -165,12 +180,15 @@ class BlockingSessionStore(BlockingAudit, BlockingCare):
             programs=programs,
             auto_maintain=auto_maintain,
             lock_timeout_seconds=lock_timeout_seconds,
+            network=network_of(network, credentials),
             runtime=runtime,
         )
-        if create:
-            # Also when it was there: who made it may have died before the first commit.
-            store._writer.initialise(_ATTRIBUTES, _ATTRIBUTES_DATA)
-        return store
+        return store._prepare(create=create)
+
+    @classmethod
+    @override
+    def _opened(cls, path: str, options: OpenOptions) -> Self:
+        return cls.open(path, **options)
 
     @property
     def path(self) -> str:

@@ -8,24 +8,40 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class, to_thread
+from typing_extensions import override
 
 from gitstore.blocking import BlockingSessionStore
 from gitstore.contract import SessionStore
+from gitstore.git.remote.cancellation import Cancellation
 from gitstore.store_audit import Audit
 from gitstore.store_care import Care
+from gitstore.store_sync import Sync
 from gitstore.types import Expect
 
 if TYPE_CHECKING:
     import builtins
     import os
     from collections.abc import AsyncGenerator, Callable
+    from typing import Unpack
 
     from gitstore.git.programs import Programs
+    from gitstore.git.remote.network import Network
     from gitstore.git.signing import SigningSettings
+    from gitstore.options import OpenOptions
     from gitstore.session.meta import SessionMeta
     from gitstore.session.model import SessionAsset
     from gitstore.session.redact import Redaction
-    from gitstore.types import At, Author, Durability, Expected, Runtime, Saved, SyncStatus
+    from gitstore.types import (
+        AskCredentials,
+        At,
+        Author,
+        Durability,
+        Expected,
+        OnProgress,
+        Runtime,
+        Saved,
+        SyncStatus,
+    )
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -34,13 +50,14 @@ P = ParamSpec("P")
 _THREADS_MAX = 64
 
 
-class GitSessionStore(Audit, Care, SessionStore):
+class GitSessionStore(Audit, Care, Sync, SessionStore):
     """Sessions in one branch of one git repository, on asyncio or trio.
 
     Every method is `BlockingSessionStore`'s, run in a worker thread. A call that is cancelled before
     its thread began does nothing. One that has begun is finished first: then either it returns, or
     (asyncio's own `Task.cancel`, which no shield stops) raises the cancellation, and
-    ``asset.revision`` tells whether the save was made.
+    ``asset.revision`` tells whether the save was made. One that talks to a remote is made to end
+    instead: promptly, with everything as it was before it or as it is after it.
     """
 
     def __init__(self, blocking: BlockingSessionStore) -> None:
@@ -65,6 +82,8 @@ class GitSessionStore(Audit, Care, SessionStore):
         sign: bool = False,
         programs: Programs | None = None,
         auto_maintain: bool = True,
+        credentials: AskCredentials | None = None,
+        network: Network | None = None,
         runtime: Runtime | None = None,
     ) -> Self:
         """Open the store in the git repository at `path`; ``~`` is the home folder.
@@ -79,6 +98,9 @@ class GitSessionStore(Audit, Care, SessionStore):
         are those that sign and check, and what they may know of the environment (agents, GNUPGHOME).
         With `auto_maintain` a thread packs what piles up, as `maintain` does, after some writes;
         ``gc.auto = 0`` in the repository's configuration turns it off too.
+        `network` says the same of git and ssh, for remotes, and how long they may take; `credentials`
+        is asked when a remote wants some, before git's credential helpers. Plain git in the repository
+        is told how to merge sessions, unless it knows a way.
 
         Raises:
             SigningError: commits are to be signed, and no key is named.
@@ -105,10 +127,50 @@ class GitSessionStore(Audit, Care, SessionStore):
                 sign=sign,
                 programs=programs,
                 auto_maintain=auto_maintain,
+                credentials=credentials,
+                network=network,
                 runtime=runtime,
             )
         )
         return cls(await job.run(CapacityLimiter(1)))
+
+    @classmethod
+    @override
+    async def clone(
+        cls,
+        url: str,
+        path: str | os.PathLike[str],
+        *,
+        bare: bool = False,
+        branch: str | None = None,
+        progress: OnProgress | None = None,
+        **options: Unpack[OpenOptions],
+    ) -> Self:
+        """Make a store at `path` from a remote, which becomes ``origin``; the rest is as in `open`.
+
+        The branch is the one that the remote's HEAD is on, unless named. What comes in is checked as in
+        `fetch`, and the clone takes its place at once when it is whole: whatever fails or ends
+        before, there is none.
+
+        Raises:
+            RepositoryError: `path` is neither new nor an empty folder.
+            RemoteNotFoundError: there is no repository at the URL, or no such branch.
+            SyncError: as `fetch`.
+        """
+        return cls(
+            await _contacting(
+                lambda cancel: BlockingSessionStore._clone(  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- its twin
+                    url,
+                    path,
+                    bare=bare,
+                    branch=branch,
+                    progress=progress,
+                    options=options,
+                    cancel=cancel,
+                ),
+                CapacityLimiter(1),
+            )
+        )
 
     @property
     def _audit(self) -> BlockingSessionStore:
@@ -116,6 +178,10 @@ class GitSessionStore(Audit, Care, SessionStore):
 
     @property
     def _care(self) -> BlockingSessionStore:
+        return self._blocking
+
+    @property
+    def _syncing(self) -> BlockingSessionStore:
         return self._blocking
 
     @property
@@ -252,18 +318,35 @@ class GitSessionStore(Audit, Care, SessionStore):
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await _Job(partial(function, *args, **kwargs)).run(self._limiter)
 
+    async def _contact(self, function: Callable[[Cancellation], T]) -> T:
+        return await _contacting(function, self._limiter)
+
+
+async def _contacting(function: Callable[[Cancellation], T], limiter: CapacityLimiter) -> T:
+    cancellation = Cancellation()
+    return await _Job(partial(function, cancellation), cancel=cancellation.cancel).run(limiter)
+
 
 class _Job(Generic[T]):
-    """A call that either never begins, or is finished before its caller goes on."""
+    """A call that either never begins, or is finished before its caller goes on.
 
-    def __init__(self, function: Callable[[], T]) -> None:
+    With `cancel`, what makes it end early, a caller that is cancelled has it end first.
+    """
+
+    def __init__(
+        self, function: Callable[[], T], *, cancel: Callable[[], None] | None = None
+    ) -> None:
         self._function = function
+        self._cancel = cancel
         self._taken = threading.Lock()
         self._ended = threading.Event()
 
     async def run(self, limiter: CapacityLimiter) -> T:
         try:
-            return await to_thread.run_sync(self._call, limiter=limiter)
+            # Not abandoned: without a way to end it, anyio waits; with one, `_until_ended` does.
+            return await to_thread.run_sync(
+                self._call, abandon_on_cancel=self._cancel is not None, limiter=limiter
+            )
         except get_cancelled_exc_class():
             # asyncio's Task.cancel goes through anyio's shield and leaves the thread alone.
             if not self._taken.acquire(blocking=False):
@@ -283,6 +366,11 @@ class _Job(Generic[T]):
         while not self._ended.is_set():
             try:
                 with CancelScope(shield=True):
-                    await to_thread.run_sync(self._ended.wait, limiter=CapacityLimiter(1))
+                    await to_thread.run_sync(self._end, limiter=CapacityLimiter(1))
             except get_cancelled_exc_class():
                 continue  # cancelled again: the first cancellation is raised when the call ended
+
+    def _end(self) -> None:
+        if self._cancel is not None:
+            self._cancel()
+        self._ended.wait()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, NewType, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 SessionId = NewType("SessionId", str)
 #: 40 lower-case hex digits of a commit.
@@ -202,6 +202,8 @@ class SyncStatus:
     behind: int = 0
     local: CommitId | None = None
     remote: CommitId | None = None
+    #: What went wrong at the last contact; None when it went well.
+    problem: str | None = None
 
     @classmethod
     def offline(cls, local: CommitId | None = None) -> SyncStatus:
@@ -217,3 +219,114 @@ class SyncStatus:
             and not self.pending_downloads
             and not self.conflicts
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A remote of the repository's configuration.
+
+    `url` is without user name and password. `branch` is the branch there that the store's branch
+    is compared with and pushed to, and `is_default` says that this is the remote the store uses.
+    """
+
+    name: str
+    url: str
+    branch: str
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far some long work is.
+
+    `phase` is one of "connecting", "receiving", "checking", "merging", "writing", "sending",
+    "listing", "repacking". `done` and `total` count what `unit` says ("bytes", "objects", "sessions");
+    `total` is None when nobody knows it.
+    """
+
+    phase: str
+    done: int
+    total: int | None
+    unit: str
+
+
+#: Is told how far the work is, often, in the thread that does it. What it raises ends the work.
+OnProgress: TypeAlias = "Callable[[Progress], None]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a remote asks for: a user name and a password or token."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+#: Asked with the URL, without credentials, when a remote wants some; None: there are none.
+AskCredentials: TypeAlias = "Callable[[str], Credentials | None]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """A decision of a conflict: this value, plain data (`MISSING` removes the field)."""
+
+    value: Any
+
+
+#: Which side of a conflict is to stand; "newest" is the side whose session was updated last.
+Side: TypeAlias = Literal["base", "ours", "theirs", "newest"]
+#: How one conflict is decided.
+Decision: TypeAlias = Side | Use
+#: What a pull does about conflicts: gives up, takes a side, or asks for each (awaited if need be).
+OnConflict: TypeAlias = "Literal['raise', 'ours', 'theirs', 'newest'] | Callable[[Conflict], Decision | Awaitable[Decision]]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncReport:
+    """What an exchange with the remote did, in sessions.
+
+    `new`, `updated` and `deleted` are what came in; `merged` those that both sides had changed;
+    `revived` those that one side deleted and the other edited: the edit stands. `decided` lists the
+    conflicts that were decided by `on_conflict` or `resolve`, `conflicting` the sessions that wait
+    for a decision. `sent` are the sessions that the remote got. `local` and `remote` are the tips
+    after it; `rounds` counts how often it was tried because others were faster.
+    """
+
+    new: tuple[SessionId, ...] = ()
+    updated: tuple[SessionId, ...] = ()
+    merged: tuple[SessionId, ...] = ()
+    deleted: tuple[SessionId, ...] = ()
+    revived: tuple[SessionId, ...] = ()
+    conflicting: tuple[SessionId, ...] = ()
+    decided: tuple[Conflict, ...] = ()
+    sent: tuple[SessionId, ...] = ()
+    local: CommitId | None = None
+    remote: CommitId | None = None
+    rounds: int = 1
+
+
+class ChangeKind(StrEnum):
+    """What became of a session."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A change that somebody made: this process, another, or a pull; `commit` holds it."""
+
+    session_id: SessionId
+    kind: ChangeKind
+    commit: CommitId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """One thing that `doctor` looked at; `advice` says what to do when it is not `is_ok`."""
+
+    name: str
+    is_ok: bool
+    found: str
+    advice: str = ""

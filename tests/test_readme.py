@@ -154,13 +154,13 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_every_error_has_its_row_and_its_exit_code() -> None:
-    rows = re.findall(r"^\| ((?:· )*)`(\w+Error)` \| .* \|(?: (\d) )?\s*\|$", README, re.M)
+    rows = re.findall(r"^\| ((?:· )*)`(\w+Error)` \| .* \|(?: (\d+) )?\s*\|$", README, re.M)
     told = {name: (len(dots) // 2, code) for dots, name, code in rows}
     errors = [getattr(gitstore, name) for name in gitstore.__all__ if name.endswith("Error")]
     assert set(told) == {error.__name__ for error in errors}
     for error in errors:
         depth = sum(issubclass(base, StorageError) for base in error.__mro__) - 1
-        base = error.__name__ in {"StorageError", "SessionError", "RepositoryError"}
+        base = error.__name__ in {"StorageError", "SessionError", "RepositoryError", "SyncError"}
         code = "" if base else str(exit_code(error.__new__(error)))
         assert told[error.__name__] == (depth, code)
 

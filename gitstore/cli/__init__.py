@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NEEDED = frozenset({"typer", "rich", "click"})
+_DRIVER = "merge-driver"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (by default the process's own) and return its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] == _DRIVER:
+        # git runs it in the middle of a merge, whatever is installed here.
+        from gitstore import mergedriver  # noqa: PLC0415 - the others have no need of it
+
+        return mergedriver.main(arguments[1:])
     try:
         from gitstore.cli.app import run  # noqa: PLC0415 - needs the extra `cli`
     except ModuleNotFoundError as error:
@@ -28,4 +35,4 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    return run(sys.argv[1:] if argv is None else argv)
+    return run(arguments)

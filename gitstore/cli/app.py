@@ -11,7 +11,9 @@ import typer
 
 from gitstore import StorageError
 from gitstore.cli.audit import blame, deleted, diff, diff_store, log
+from gitstore.cli.care import doctor, watch
 from gitstore.cli.checking import redact, repair, verify
+from gitstore.cli.conflicts import conflicts, resolve
 from gitstore.cli.demo import demo
 from gitstore.cli.failures import (
     EXIT_CODES,
@@ -26,11 +28,13 @@ from gitstore.cli.history import init, status
 from gitstore.cli.imports import import_app
 from gitstore.cli.maintenance import maintain, stats
 from gitstore.cli.output import OutputClosedError, drop_output, one_line, write
+from gitstore.cli.remotes import clone, remote_app
 from gitstore.cli.reports import export_log, report
 from gitstore.cli.restoring import copy, restore, undo
 from gitstore.cli.retention import prune_history, purge
 from gitstore.cli.sessions import delete, list_sessions, save, show
 from gitstore.cli.settings import HERE, WAIT_SECONDS, Settings, parse_author
+from gitstore.cli.syncing import fetch, pull, push, sync
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +66,16 @@ app.command()(diff)
 app.command("diff-store")(diff_store)
 app.command()(blame)
 app.command()(status)
+app.add_typer(remote_app, name="remote")
+app.command()(clone)
+app.command()(fetch)
+app.command()(pull)
+app.command()(push)
+app.command()(sync)
+app.command()(conflicts)
+app.command()(resolve)
+app.command()(watch)
+app.command()(doctor)
 app.command()(verify)
 app.command()(repair)
 app.command()(report)

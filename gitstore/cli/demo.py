@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from gitstore import Author, BlockingSessionStore, ConversationTurn
+from gitstore import Author, BlockingSessionStore, ConversationTurn, Network
 from gitstore.cli.demo_remote import DEMO_AUTHOR, log_lines, remote_lines
 from gitstore.cli.output import one_line, write, write_json
 from gitstore.cli.settings import AsJson, Settings
@@ -62,7 +63,10 @@ def demo(
     report = Report(is_silent=as_json)
     if not as_json:
         write(f"gitstore demo, in {one_line(str(root))}\n")
-    with BlockingSessionStore.open(root / "store", create=True, author=author) as store:
+    network = Network(environment=os.environ)
+    with BlockingSessionStore.open(
+        root / "store", create=True, author=author, network=network
+    ) as store:
         _tour(store, report, root=root, author=author)
         if as_json:
             write_json({"path": store.path, "steps": report.steps})
@@ -99,7 +103,7 @@ def _tour(store: BlockingSessionStore, report: Report, *, root: Path, author: Au
     report.step("Delete a session, and bring it back from history", _delete(store))
     report.step("List what is stored", _list(store))
     report.step("The same history, as git tells it: git log --oneline", log_lines(store.path))
-    title = "How the store stands with a remote that somebody else pushed to"
+    title = "Sync with a remote that another machine syncs with, too"
     report.step(title, remote_lines(store, root=root, author=author))
     report.step("Where to look next", _next(store))
 

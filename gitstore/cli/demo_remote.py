@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gitstore import Author, BlockingSessionStore, ConversationTurn
+from gitstore import Author, BlockingSessionStore, ConversationTurn, Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,34 +31,32 @@ def log_lines(path: str) -> Iterable[str]:
 
 
 def remote_lines(store: BlockingSessionStore, *, root: Path, author: Author) -> Iterable[str]:
-    """Give the store a remote that moved on, and tell how it stands with it.
-
-    A bare clone is the remote, a second clone plays the other machine.
-    """
+    """Sync the store with a remote that another machine syncs with, too: a second clone plays it."""
     if shutil.which("git") is None:
         yield _NO_GIT
         return
-    here, remote, other = Path(store.path), root / "remote.git", root / "other-machine"
+    remote, other = root / "remote.git", root / "other-machine"
+    network = Network(environment=os.environ)
     try:
-        _git(root, "clone", "--quiet", "--bare", str(here), str(remote))
-        _git(root, "clone", "--quiet", str(remote), str(other))
-        theirs, ours = _first_and_last(store)
-        with BlockingSessionStore.open(other, author=_OTHER) as there:
-            _reply(there, theirs, "Done on the other machine.")
-        _git(other, "push", "--quiet", "origin", "HEAD")
-        yield f"{_OTHER.name} added a turn to {theirs} on another machine, and pushed"
-        _git(here, "remote", "add", "origin", str(remote))
-        _reply(store, ours, "Done here.")
-        yield f"{author.name} added a turn to {ours} here"
-        _git(here, "fetch", "--quiet", "origin")
-        yield "after git fetch, sync_status() says:"
+        _git(root, "init", "--quiet", "--bare", f"--initial-branch={store.branch}", str(remote))
     except (OSError, subprocess.SubprocessError) as error:
         yield _failure(error)
         return
-    status = store.sync_status()
+    store.add_remote("origin", str(remote))
+    yield f"sync() sent {len(store.sync().sent)} sessions to {remote.name}"
+    theirs, ours = _first_and_last(store)
+    with BlockingSessionStore.clone(str(remote), other, author=_OTHER, network=network) as there:
+        _reply(there, theirs, "Done on the other machine.")
+        there.sync()
+    yield f"{_OTHER.name} cloned it, added a turn to {theirs} on another machine, and synced"
+    _reply(store, ours, "Done here.")
+    yield f"{author.name} added a turn to {ours} here"
+    status = store.fetch()
+    yield "after fetch(), sync_status() says:"
     yield f"sessions: {status.pending_uploads} to push, {status.pending_downloads} to pull, {len(status.conflicts)} in conflict"
     yield f"commits: {status.ahead} ahead, {status.behind} behind"
-    yield "plain git pull and git push move them"
+    report = store.sync()
+    yield f"sync() brought {', '.join(report.updated)} and sent {', '.join(report.sent)}, in one merge"
 
 
 def _first_and_last(store: BlockingSessionStore) -> tuple[str, str]:

@@ -48,7 +48,7 @@ def init(
 def status(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Count the sessions; compare with the remote.
 
-    Sessions come first, then commits. The remote is not asked: `git fetch` is what asks it.
+    Sessions come first, then commits. The remote is not asked: `gitstore fetch` asks it.
     """
     with Settings.of(context).open() as store:
         rows = store.list()
@@ -83,4 +83,7 @@ def _commit_lines(standing: SyncStatus) -> list[str]:
         return ["no remote: the sessions are on this machine only"]
     last = "never" if standing.last_sync is None else iso(standing.last_sync, to="seconds")
     lines = [f"{count(standing.ahead, 'commit')} ahead, {standing.behind} behind the remote"]
-    return [*lines, f"{standing.mode.value.lower()}, last fetched: {last}"]
+    lines.append(f"{standing.mode.value.lower()}, last fetched: {last}")
+    if standing.problem is not None:
+        lines.append(f"the last contact failed: {standing.problem}")
+    return lines

@@ -14,6 +14,7 @@ from gitstore import (
     Author,
     BlockingSessionStore,
     InvalidSessionIdError,
+    Network,
     Programs,
     SessionNotFoundError,
     named_redactions,
@@ -22,6 +23,8 @@ from gitstore.cli.failures import AmbiguousPrefixError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from gitstore import OnProgress
 
 HERE: Final = "."
 #: As long as the library waits by default: longer than any save takes.
@@ -69,6 +72,21 @@ class Settings:
             redact=named_redactions if self.is_redacting else None,
             sign=self.is_signing,
             programs=Programs(environment=os.environ),
+            network=Network(environment=os.environ),
+        )
+
+    def clone(
+        self, url: str, *, bare: bool, branch: str | None, progress: OnProgress | None
+    ) -> BlockingSessionStore:
+        """Make the store from a remote."""
+        return BlockingSessionStore.clone(
+            url,
+            self.store,
+            bare=bare,
+            branch=branch,
+            author=self.author,
+            network=Network(environment=os.environ),
+            progress=progress,
         )
 
     def command(self, *words: str) -> str:

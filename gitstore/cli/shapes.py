@@ -15,12 +15,16 @@ if TYPE_CHECKING:
         Blame,
         Blamed,
         Change,
+        Changed,
+        Conflict,
         Deleted,
+        Diagnosis,
         FieldChange,
         MaintenanceReport,
         Masked,
         Problem,
         Purged,
+        Remote,
         RepairReport,
         Saved,
         SessionAsset,
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
         SessionMeta,
         Stats,
         StoreDiff,
+        SyncReport,
         SyncStatus,
         VerifyReport,
     )
@@ -273,5 +278,64 @@ def status_shape(status: SyncStatus) -> Shape:
         "behind": status.behind,
         "local": status.local,
         "remote": status.remote,
+        "problem": status.problem,
         "is_fully_synced": status.is_fully_synced,
+    }
+
+
+def remote_shape(remote: Remote) -> Shape:
+    """Return one remote."""
+    return {
+        "name": remote.name,
+        "url": remote.url,
+        "branch": remote.branch,
+        "is_default": remote.is_default,
+    }
+
+
+def report_shape(report: SyncReport) -> Shape:
+    """Return what an exchange with the remote did."""
+    return {
+        "new": list(report.new),
+        "updated": list(report.updated),
+        "merged": list(report.merged),
+        "deleted": list(report.deleted),
+        "revived": list(report.revived),
+        "conflicting": list(report.conflicting),
+        "decided": [
+            {"session_id": each.session_id, "where": each.where} for each in report.decided
+        ],
+        "sent": list(report.sent),
+        "local": report.local,
+        "remote": report.remote,
+        "rounds": report.rounds,
+    }
+
+
+def conflict_shape(conflict: Conflict) -> Shape:
+    """Return one conflict; of what was not there `base`, `ours` or `theirs` is left out."""
+    sides = {"base": conflict.base, "ours": conflict.ours, "theirs": conflict.theirs}
+    return {
+        "session_id": conflict.session_id,
+        "where": conflict.where,
+        **{name: value for name, value in sides.items() if value is not MISSING},
+    }
+
+
+def changed_shape(change: Changed) -> Shape:
+    """Return one change that was noticed."""
+    return {
+        "session_id": change.session_id,
+        "kind": change.kind.value,
+        "commit": change.commit,
+    }
+
+
+def diagnosis_shape(diagnosis: Diagnosis) -> Shape:
+    """Return one thing that the doctor looked at."""
+    return {
+        "name": diagnosis.name,
+        "is_ok": diagnosis.is_ok,
+        "found": diagnosis.found,
+        "advice": diagnosis.advice,
     }

@@ -9,13 +9,15 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from typing_extensions import override
 
 from gitstore.engine.transactions import Writer
 from gitstore.errors import RepositoryLockedError, StorageError
 from gitstore.git.location import locate
-from gitstore.git.maintain import Maintenance, StoppedError
-from gitstore.git.maintain_measure import measure
+from gitstore.git.maintain.maintenance import Maintenance, StoppedError
+from gitstore.git.maintain.measure import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from gitstore.engine.requests import Request
     from gitstore.git.repository import Repository
     from gitstore.types import Runtime
+
+_T = TypeVar("_T")
 
 #: Writes between two looks at how much has piled up.
 _WRITES: Final = 8
@@ -157,8 +161,18 @@ class MaintainingWriter(Writer):
 
     maintainer: Maintainer | None = None
 
+    @override
     def run(self, requests: Sequence[Request]) -> None:
         """Serve the requests; each is settled when this returns."""
         super().run(requests)
         if self.maintainer is not None:
             self.maintainer.wrote(len(requests))
+
+    @override
+    def exclusively(self, function: Callable[[], _T]) -> _T:
+        """Call a function while nobody else writes: it may publish, but not use this writer."""
+        result = super().exclusively(function)
+        if self.maintainer is not None:
+            # What comes in from a remote is a pack for itself, however small.
+            self.maintainer.wrote(_WRITES)
+        return result

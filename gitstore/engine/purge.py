@@ -24,7 +24,7 @@ from gitstore.errors import (
 )
 from gitstore.git.draft import Draft, identity
 from gitstore.git.location import locate
-from gitstore.git.maintain_lock import kept_out
+from gitstore.git.maintain.lock import kept_out
 from gitstore.git.objects import Staged
 from gitstore.git.removal import Vault
 from gitstore.git.rewrite import Commits, Rewritten, WithoutPath, from_root, without_path

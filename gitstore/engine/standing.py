@@ -10,7 +10,7 @@ from gitstore.types import SyncState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gitstore.types import SessionId, SyncStatus
+    from gitstore.types import Conflict, SessionId, SyncStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,10 @@ class Standing:
     status: SyncStatus
     #: Sessions that are the same on both sides are not in it.
     states: Mapping[SessionId, SyncState]
+    #: What nobody has decided yet.
+    conflicts: tuple[Conflict, ...] = ()
+    #: What somebody has decided, and the next pull will settle.
+    decided: tuple[Conflict, ...] = ()
 
     @property
     def usual(self) -> SyncState:

@@ -8,8 +8,8 @@ from heapq import nlargest
 from typing import TYPE_CHECKING, Final
 
 from gitstore.git.location import locate
-from gitstore.git.maintain import Maintenance
-from gitstore.git.maintain_measure import measure, sizes
+from gitstore.git.maintain.maintenance import Maintenance
+from gitstore.git.maintain.measure import measure, sizes
 from gitstore.session.ids import DIRECTORY, session_id_of
 from gitstore.types import CommitId
 

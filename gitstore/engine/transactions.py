@@ -9,7 +9,7 @@ from collections import OrderedDict
 from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gitstore.engine.requests import (
     Content,
@@ -33,13 +33,15 @@ from gitstore.session.message import compose
 from gitstore.types import CommitId, Outcome, Revision, Saved
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gitstore.git.checkout import WorkingFile, WorkingTree
     from gitstore.git.draft import Draft, Sign
     from gitstore.git.publish import Locks
     from gitstore.git.repository import Repository
     from gitstore.types import Author, Runtime, SessionId
+
+_T = TypeVar("_T")
 
 #: Lost races for the branch before a group gives up.
 ATTEMPTS_MAX = 20
@@ -92,6 +94,11 @@ class Writer:
                 return
             self._commit(draft, path, data, message)
             self._repository.publish(draft, tree=tree, seen={path: file}, who=self._author)
+
+    def exclusively(self, function: Callable[[], _T]) -> _T:
+        """Call a function while nobody else writes: it may publish, but not use this writer."""
+        with self._repository.writing():
+            return function()
 
     def _serve(self, group: list[Request]) -> None:
         try:

@@ -101,13 +101,22 @@ class WorkingTree:
                 finally:
                     os.close(inner)
 
-    def replace(self, path: str, data: bytes | None, *, seen: WorkingFile | None) -> Replacement:
+    def replace(
+        self,
+        path: str,
+        data: bytes | None,
+        *,
+        seen: WorkingFile | None,
+        is_executable: bool = False,
+    ) -> Replacement:
         """Prepare to put `data` at `path` (None removes it) where `seen` was examined."""
         temporary = self._workshop.temporary()
         change = _change(data, seen)
+        if change is _Change.KEEP and is_executable:
+            change = _Change.SWAP  # the file there may have another mode
         if change in (_Change.CREATE, _Change.SWAP):
             assert data is not None
-            self._disk.write_new(temporary, data)
+            self._disk.write_new(temporary, data, mode=0o777 if is_executable else 0o666)
         expected = None if seen is None else seen.signature
         return Replacement(self, path, temporary, change=change, expected=expected)
 

@@ -14,7 +14,7 @@ TRUE = frozenset({"true", "yes", "on", "1"})
 
 
 class Config:
-    """One configuration file. Never written: dulwich would drop its comments and inline includes."""
+    """One configuration file. Read only: `gitstore.git.configtext` changes it, dulwich would mangle it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -36,6 +36,23 @@ class Config:
             for key in file.sections()
             if len(key) == 1 and key[0].lower() == section.encode()
             for name, value in file.items(key)
+        ]
+
+    def every(self, section: str, name: str) -> list[str]:
+        """Return all values of a setting that may be there several times, in their order."""
+        parts = tuple(part.encode() for part in section.split(".", 1))
+        values = self.file().get_multivar(parts, name.encode())
+        try:
+            return [value.decode(errors="replace") for value in values]
+        except KeyError:
+            return []
+
+    def subsections(self, section: str) -> list[str]:
+        """Return the names after the dot, as the remotes' for "remote", in their order."""
+        return [
+            key[1].decode(errors="replace")
+            for key in self.file().sections()
+            if len(key) > 1 and key[0].lower() == section.encode()
         ]
 
     def file(self) -> ConfigFile:

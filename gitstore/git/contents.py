@@ -134,6 +134,46 @@ class Contents:
         entry = self.find(self.tree(commit), path)
         return None if entry is None or entry.is_folder else Revision(entry.id)
 
+    def changes_between(
+        self, old: str | None, new: str | None
+    ) -> dict[str, tuple[trees.Entry | None, trees.Entry | None]]:
+        """Return what differs between two root trees: by path, the old entry and the new one.
+
+        The cost follows what differs: what is the same on both sides is not read.
+
+        Raises:
+            CorruptRepositoryError: a name in one of them is not UTF-8.
+        """
+        found: dict[str, tuple[trees.Entry | None, trees.Entry | None]] = {}
+        todo = [("", old, new)]
+        while todo:
+            prefix, one, other = todo.pop()
+            if one == other:
+                continue
+            before, after = (
+                {} if each is None else {entry.name: entry for entry in self.entries(each)}
+                for each in (one, other)
+            )
+            for name in before.keys() | after.keys():
+                mine, theirs = before.get(name), after.get(name)
+                if mine and theirs and (mine.id, mine.mode) == (theirs.id, theirs.mode):
+                    continue
+                path = prefix + self._text(name, tree=one or other or "")
+                below = [each.id if each and each.is_folder else None for each in (mine, theirs)]
+                if any(below):
+                    todo.append((path + "/", below[0], below[1]))
+                files = [None if each and each.is_folder else each for each in (mine, theirs)]
+                if any(files):
+                    found[path] = (files[0], files[1])
+        return found
+
+    def _text(self, name: bytes, *, tree: str) -> str:
+        try:
+            return name.decode()
+        except UnicodeDecodeError as error:
+            message = f"tree {tree} holds the name {name!a}, which is not UTF-8; rename it"
+            raise CorruptRepositoryError(message, path=self.path, object_id=tree) from error
+
     def read_blob(self, revision: Revision) -> bytes:
         """Return the bytes of a file."""
         with translated(self.path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
 
 
 class Drafted(NamedTuple):
-    """A commit of a draft: its parent, its time and its root tree."""
+    """A commit of a draft: its parents, its time and its root tree."""
 
     id: CommitId
-    parent: CommitId | None
+    parents: tuple[CommitId, ...]
     time: int
     tree: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a commit; its bytes are read when they are needed."""
+
+    id: str
+    mode: bytes
+    read: Callable[[], bytes]
 
 
 class Draft:
@@ -39,8 +49,10 @@ class Draft:
         self.base = base
         self.tip = base
         self.staged = Staged()
-        #: What the changed files hold at the end of the chain; None for a removed one.
-        self.files: dict[str, bytes | None] = {}
+        #: What the changed files are at the end of the chain; None for a removed one.
+        self.files: dict[str, File | None] = {}
+        #: What was at the paths that are no sessions, and must be staged there still.
+        self.before: dict[str, str | None] = {}
         #: The commits, oldest first.
         self.commits: list[Drafted] = []
         #: Subject of the last commit, for the reflog.
@@ -107,25 +119,59 @@ class Draft:
         ids: Mapping[str, str] = MappingProxyType({}),
     ) -> CommitId:
         """Add one commit that changes several files, as `commit` does one; `ids` are known ids."""
-        root = self._root
-        for path, data in files.items():
-            blob = None if data is None else self.staged.add("blob", data, name=ids.get(path))
-            root = self._edit(root, path.split("/"), blob)
-        root = self._add_tree(b"") if root is None else root
-        when = max(self._time, time, 0)
-        who = identity(author, when)
-        parent = b"" if self.tip is None else b"parent %s\n" % self.tip.encode()
-        head = b"tree %s\n%sauthor %s\ncommitter %s\n" % (root.encode(), parent, who, who)
-        body = b"%s\n%s" % (head, message.encode())
-        if sign is not None:
-            body = with_signature(body, sign(body))
-        before, self.tip = self.tip, CommitId(self.staged.add("commit", body))
-        self.commits.append(Drafted(self.tip, before, when, root))
+        made = {
+            path: None if data is None else self._stage(data, ids.get(path))
+            for path, data in files.items()
+        }
+        parents = () if self.tip is None else (self.tip,)
+        return self._commit(made, parents, author=author, time=time, message=message, sign=sign)
+
+    def merge(
+        self,
+        theirs: CommitId,
+        files: Mapping[str, File | bytes | None],
+        *,
+        before: Mapping[str, str | None],
+        author: Author,
+        time: int,
+        message: str,
+        sign: Sign | None = None,
+    ) -> CommitId:
+        """Add a commit that has `theirs` as its second parent, and changes files as `commit` does.
+
+        `time` must not be before the commit time of `theirs`. `before` is as in `forward`.
+        """
+        assert self.tip is not None
+        made = {
+            path: self._stage(file) if isinstance(file, bytes) else file
+            for path, file in files.items()
+        }
+        self.before.update(before)
+        return self._commit(
+            made, (self.tip, theirs), author=author, time=time, message=message, sign=sign
+        )
+
+    def forward(
+        self,
+        to: CommitId,
+        files: Mapping[str, File | None],
+        *,
+        before: Mapping[str, str | None],
+        root: str,
+        time: int,
+        subject: str,
+    ) -> None:
+        """End at a commit that exists: `root` is its tree, `files` are what it has otherwise.
+
+        `before` holds, for the changed paths that are no sessions, the blob that was there: what a
+        person staged in its place must not be overwritten.
+        """
+        self.tip = to
         self._root = root
-        self._time = when
-        self.subject = message.split("\n", 1)[0]
+        self._time = time
+        self.subject = subject
         self.files.update(files)
-        return self.tip
+        self.before.update(before)
 
     def trees(self) -> Iterator[tuple[str, bytes]]:
         """Return id and data of every tree of the draft."""
@@ -135,16 +181,50 @@ class Draft:
         found = self._trees.get(name)
         return self._read(name) if found is None else found
 
-    def _edit(self, tree: str | None, parts: list[str], blob: str | None) -> str | None:
+    def _stage(self, data: bytes, name: str | None = None) -> File:
+        return File(self.staged.add("blob", data, name=name), trees.FILE, lambda: data)
+
+    def _commit(
+        self,
+        files: Mapping[str, File | None],
+        parents: tuple[CommitId, ...],
+        *,
+        author: Author,
+        time: int,
+        message: str,
+        sign: Sign | None,
+    ) -> CommitId:
+        root = self._root
+        # What goes makes room first: a folder may take the place of a file.
+        for path, file in sorted(files.items(), key=lambda item: item[1] is not None):
+            root = self._edit(root, path.split("/"), file)
+        root = self._add_tree(b"") if root is None else root
+        when = max(self._time, time, 0)
+        who = identity(author, when)
+        above = b"".join(b"parent %s\n" % parent.encode() for parent in parents)
+        head = b"tree %s\n%sauthor %s\ncommitter %s\n" % (root.encode(), above, who, who)
+        body = b"%s\n%s" % (head, message.encode())
+        if sign is not None:
+            body = with_signature(body, sign(body))
+        self.tip = CommitId(self.staged.add("commit", body))
+        self.commits.append(Drafted(self.tip, parents, when, root))
+        self._root = root
+        self._time = when
+        self.subject = message.split("\n", 1)[0]
+        self.files.update(files)
+        return self.tip
+
+    def _edit(self, tree: str | None, parts: list[str], file: File | None) -> str | None:
         """Return the tree with one path changed, or None if nothing is left in it."""
         name = parts[0].encode()
         data = b"" if tree is None else self._tree(tree)
-        if len(parts) == 1:
-            mode, below = trees.FILE, blob
-        else:
+        mode, below = trees.FOLDER, None
+        if len(parts) > 1:
             entry = trees.find(data, name)
             child = entry.id if entry is not None and entry.is_folder else None
-            mode, below = trees.FOLDER, self._edit(child, parts[1:], blob)
+            below = self._edit(child, parts[1:], file)
+        elif file is not None:
+            mode, below = file.mode, file.id
         if below is None:
             data = trees.without_entry(data, name)
         else:

@@ -159,7 +159,15 @@ class Index:
             for start, _, name in _entries(run):
                 yield name, _cached(run, start)
 
-    def put(self, name: bytes, object_id: str, status: os.stat_result, *, trusted: bool) -> None:
+    def put(
+        self,
+        name: bytes,
+        object_id: str,
+        status: os.stat_result,
+        *,
+        trusted: bool,
+        is_executable: bool = False,
+    ) -> None:
         """Set the entry of a file.
 
         `trusted` says that the file with this status holds the object; else git is made to look.
@@ -170,7 +178,7 @@ class Index:
             *_split(status.st_mtime_ns),
             status.st_dev & _LOW,
             status.st_ino & _LOW,
-            stat.S_IFREG | 0o644,
+            stat.S_IFREG | (0o755 if is_executable else 0o644),
             status.st_uid & _LOW,
             status.st_gid & _LOW,
             size,

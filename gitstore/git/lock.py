@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.004
 _OWN = "own-"
 _TEMPORARY = "tmp-"
+_SCRATCH = "in-"
 
 #: Writer locks held by this process: a forked child must not keep them alive.
 _held: set[int] = set()
@@ -60,6 +62,28 @@ class Workshop:
         return os.path.join(self.path, _TEMPORARY + self._runtime.token())
 
     @contextmanager
+    def scratch(self) -> Generator[str]:
+        """Lend out a path for new files, for long work that is not done under the writer lock.
+
+        They are in a folder of their own, which is locked as long as somebody works there, and goes
+        afterwards; when we die, `recover` finds it unlocked.
+        """
+        self._disk.make_folder(self.path)
+        while True:
+            folder = os.path.join(self.path, _SCRATCH + self._runtime.token())
+            os.mkdir(folder)
+            descriptor = _locked_folder(folder)
+            if descriptor >= 0:
+                break
+        _held.add(descriptor)
+        try:
+            yield os.path.join(folder, "pack")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+    @contextmanager
     def writing(self) -> Generator[None]:
         """Hold the writer lock, after removing what dead writers left.
 
@@ -89,6 +113,11 @@ class Workshop:
                 discard(path)
             elif name.startswith(_TEMPORARY):
                 discard(path)
+            elif name.startswith(_SCRATCH):
+                descriptor = _locked_folder(path)
+                if descriptor >= 0:
+                    shutil.rmtree(path, ignore_errors=True)
+                    os.close(descriptor)
 
     def lock(self, target: str) -> GitLock:
         """Take git's lock on `target`, a path below the git directory.
@@ -184,6 +213,19 @@ def flocked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _locked_folder(path: str) -> int:
+    """Return a descriptor of the folder that holds its lock; -1 if it is locked, or gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return -1
+    # Between the two, a `recover` may have taken it for one that is left over.
+    if flocked(descriptor) and os.path.isdir(path):
+        return descriptor
+    os.close(descriptor)
+    return -1
 
 
 def _same_file(first: str, second: str) -> bool:

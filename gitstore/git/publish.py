@@ -16,7 +16,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitstore.errors import ConcurrentUpdateError, RepositoryError
+from gitstore.errors import ConcurrentUpdateError, DirtyWorkingTreeError, RepositoryError
+from gitstore.git import trees
 from gitstore.git.draft import identity
 from gitstore.git.files import Signature, discard
 from gitstore.git.index import Index
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from gitstore.git.checkout import Replacement, WorkingFile, WorkingTree
-    from gitstore.git.draft import Draft
+    from gitstore.git.draft import Draft, File
     from gitstore.git.files import Disk
     from gitstore.git.location import Location
     from gitstore.git.lock import GitLock, Workshop
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 #: The folder whose index entries are ours.
 SESSIONS = "sessions"
+#: What is put into working trees. Links are not: what is behind one is not ours to write.
+_CHECKED_OUT = (trees.FILE, trees.EXECUTABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,7 @@ class Publisher:
             index = Index.read(self._index_path)
             if not self._location.is_merging:
                 _catch_up(index, tree, committed())
+        _check_staged(index, draft, path=self._location.path)
         for change in check_in.changes:
             if any(entry.stage for entry in index.get(change.path.encode())):
                 message = (
@@ -172,7 +176,15 @@ class Publisher:
             signature = change.new_signature()
             if not change.apply():
                 return False
-            _enter(index, tree, change.path, draft.blob_at(change.path), signature)
+            file = draft.files[change.path]
+            _enter(
+                index,
+                tree,
+                change.path,
+                None if file is None else file.id,
+                signature,
+                is_executable=_is_executable(file),
+            )
         tree.sync({change.path for change in check_in.changes})
         parts = index.encode(tree.root, began_ns=lock.made_ns)
         lock.stage(*parts, mtime_ns=lock.made_ns)
@@ -226,11 +238,33 @@ def _replacements(
 ) -> list[Replacement]:
     """Write the new working files, aside."""
     changes: list[Replacement] = []
-    for path, data in draft.files.items():
-        change = tree.replace(path, data, seen=seen[path])
+    for path, file in draft.files.items():
+        if file is not None and file.mode not in _CHECKED_OUT:
+            message = f"{path} is no regular file; nothing was moved. Use `git pull` for it"
+            raise RepositoryError(message, path=tree.root)
+        data = None if file is None else file.read()
+        change = tree.replace(path, data, seen=seen[path], is_executable=_is_executable(file))
         undo.callback(change.undo)
         changes.append(change)
     return changes
+
+
+def _is_executable(file: File | None) -> bool:
+    return file is not None and file.mode == trees.EXECUTABLE
+
+
+def _check_staged(index: Index, draft: Draft, *, path: str) -> None:
+    """Refuse to replace what a person staged and did not commit."""
+    staged: list[str] = []
+    for name, before in draft.before.items():
+        held = {entry.id for entry in index.get(os.fsencode(name))}
+        file = draft.files[name]
+        if not any(
+            held == ({wanted} if wanted else set()) for wanted in (before, file and file.id)
+        ):
+            staged.append(name)
+    if staged:
+        raise DirtyWorkingTreeError(path=path, paths=tuple(sorted(staged)))
 
 
 def _catch_up(index: Index, tree: WorkingTree, committed: Mapping[str, str]) -> None:
@@ -257,9 +291,15 @@ def _catch_up(index: Index, tree: WorkingTree, committed: Mapping[str, str]) -> 
 
 
 def _enter(
-    index: Index, tree: WorkingTree, path: str, blob: str | None, written: Signature | None
+    index: Index,
+    tree: WorkingTree,
+    path: str,
+    blob: str | None,
+    written: Signature | None,
+    *,
+    is_executable: bool = False,
 ) -> None:
-    """Set the index entry of a file that was just put in place."""
+    """Set the index entry of a file that was just put in place; without a blob there is none."""
     name = os.fsencode(path)
     if blob is None:
         index.remove(name)
@@ -267,4 +307,4 @@ def _enter(
     status = tree.status(path)
     # Edited since it was put in place: git must look at the content.
     trusted = Signature.of(status) == written
-    index.put(name, blob, status, trusted=trusted)
+    index.put(name, blob, status, trusted=trusted, is_executable=is_executable)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from gitstore.errors import CorruptRepositoryError
 from gitstore.git.files import discard
-from gitstore.git.maintain_pack import Packer, PackStream, prove
-from gitstore.git.maintain_sources import (
+from gitstore.git.maintain.pack import Packer, PackStream, prove
+from gitstore.git.maintain.sources import (
     PackSource,
     Stored,
     UnreadableError,

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 from gitstore.errors import RepositoryError
 from gitstore.git.checkout import WorkingTree
-from gitstore.git.contents import Contents
-from gitstore.git.draft import Draft
+from gitstore.git.draft import Draft, identity
 from gitstore.git.files import Disk
 from gitstore.git.graph import CommitFacts
 from gitstore.git.location import Location, check, check_branch, create, locate
 from gitstore.git.lock import Workshop
+from gitstore.git.notes import Note
 from gitstore.git.objects import Objects
 from gitstore.git.publish import SESSIONS, Locks, Publisher
-from gitstore.git.refs import Refs
-from gitstore.git.survey import Survey
+from gitstore.git.refs import Refs, ref_change
+from gitstore.git.remote.remotes import Remotes
+from gitstore.git.transfer.traffic import Traffic
 from gitstore.git.translate import translated
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from gitstore.types import Author, CommitId, Durability, Runtime
 
 
-class Repository(Contents):
+class Repository(Traffic):
     """One branch of one repository. Safe to share between threads."""
 
     def __init__(
@@ -55,9 +56,10 @@ class Repository(Contents):
             message = "HEAD is on no branch; run `git switch BRANCH`, or open it with branch=..."
             raise RepositoryError(message, path=location.path)
         branch = check_branch(branch, path=location.path)
-        super().__init__(location, branch=branch, refs=refs, objects=objects)
-        self._disk = disk
-        self._workshop = workshop
+        super().__init__(
+            location, branch=branch, refs=refs, objects=objects, disk=disk, workshop=workshop
+        )
+        self._runtime = runtime
         self._publisher = Publisher(
             location, ref=self.ref, refs=refs, objects=objects, disk=disk, workshop=workshop
         )
@@ -113,9 +115,13 @@ class Repository(Contents):
         """The folder of gitstore's own files in the git directory: locks, temporaries, the cache."""
         return self._workshop.path
 
-    def survey(self) -> Survey:
-        """Return what a check of the whole repository looks at."""
-        return Survey(self._location, ref=self.ref, objects=self._objects, disk=self._disk)
+    def note(self, name: str) -> Note:
+        """Return a small file of gitstore's own in `folder`."""
+        return Note(name, disk=self._disk, workshop=self._workshop)
+
+    def remotes(self) -> Remotes:
+        """Return the remotes of the repository's configuration."""
+        return Remotes(self._location, branch=self.branch, disk=self._disk, workshop=self._workshop)
 
     # --- the working tree -----------------------------------------------------
 
@@ -207,8 +213,7 @@ class Repository(Contents):
             for name, data in draft.trees():
                 self._objects.keep_tree(name, data)
             for made in draft.commits:
-                parents = () if made.parent is None else (made.parent,)
-                facts = CommitFacts(parents=parents, time=made.time)
+                facts = CommitFacts(parents=made.parents, time=made.time)
                 self.keep_commit(made.id, facts, tree=made.tree)
         return done
 
@@ -216,6 +221,31 @@ class Repository(Contents):
         """Return how many packs there are, and about how many loose objects: what piles up."""
         with translated(self.path):
             return self._objects.pressure()
+
+    def track(
+        self, name: str, new: CommitId, *, old: CommitId | None, who: Author, message: str
+    ) -> bool:
+        """Move a ref such as ``refs/remotes/origin/main``; `message` goes into its reflog.
+
+        Durable when it returns; what `new` names must be so already. Only inside `writing`.
+
+        Returns:
+            False, with nothing changed, if the ref is not at `old`.
+        """
+        with translated(self.path):
+            lock = self._refs.lock(name)
+            try:
+                if self._refs.read(name) != old:
+                    return False
+                lock.stage(f"{new}\n".encode())
+                lock.publish()
+            finally:
+                lock.release()
+            self._refs.sync(name)
+            now = identity(who, int(self._runtime.clock()))
+            line = ref_change(old, new, who=now, message=message)
+            self._refs.log(name, line, create=self._location.logs_refs)
+        return True
 
     def create_branch(self, name: str, draft: Draft) -> bool:
         """Make the commits of a draft durable, and a new branch that points at the last of them.

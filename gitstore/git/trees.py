@@ -16,6 +16,7 @@ _all_entries = re.compile(rb"([0-7]+ )([^\0]+)\0(.{20})", re.DOTALL).findall
 _any_mode = re.compile(rb"[0-7]{5,} ")
 _DIGITS = b"01234567"
 FILE = b"100644"
+EXECUTABLE = b"100755"
 FOLDER = b"40000"
 _ID_BYTES = 20
 #: The folders of the sessions folder have names of two hex digits.

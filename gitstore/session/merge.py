@@ -16,14 +16,19 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeGuard, cast
 
+from gitstore.session.order import by_content, interleave
 from gitstore.types import MISSING, Conflict, SessionId
 
 #: A session as plain data: maps with text keys, lists, text, numbers, booleans, None.
 Document: TypeAlias = dict[str, Any]
+
+
+#: Chooses what stands at a place that both sides changed; `MISSING` removes it.
+Decide: TypeAlias = Callable[[Conflict], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,22 +43,24 @@ class Merged:
 
 
 def merge(
-    base: Document | None, ours: Document, theirs: Document, *, session_id: SessionId
+    base: Document | None,
+    ours: Document,
+    theirs: Document,
+    *,
+    session_id: SessionId,
+    decide: Decide | None = None,
 ) -> Merged:
     """Merge two versions of a session; `base` is None when each was created on its own.
 
     Of a turn, fact or context that one side deleted and the other edited, the edit stays. Of a
     granted command it is a conflict: a grant that was taken back must not come back unseen. Where
-    both sides put the same things in another order, ours stands.
+    both sides put the same things in another order, ours stands. `decide` is asked at each conflict
+    for the value that is to stand there; without it that is ours.
     """
-    notes: _Notes = []
+    notes = _Notes(session_id, decide)
     sides = _Sides(MISSING if base is None else base, ours, theirs)
     document = cast("Document", _SESSION(sides, "", notes))
-    conflicts = (
-        Conflict(session_id=session_id, where=where, base=at.base, ours=at.ours, theirs=at.theirs)
-        for where, at in notes
-    )
-    return Merged(document=document, conflicts=tuple(conflicts))
+    return Merged(document=document, conflicts=tuple(notes.conflicts))
 
 
 def same(one: object, other: object) -> bool:
@@ -99,9 +106,29 @@ class _Sides:
         return MISSING if not merged and MISSING in (self.ours, self.theirs) else merged
 
 
+class _Notes:
+    """The conflicts of one merge, and who decides them."""
+
+    def __init__(self, session_id: SessionId, decide: Decide | None) -> None:
+        self.conflicts: list[Conflict] = []
+        self._session_id = session_id
+        self._decide = decide
+
+    def settle(self, where: str, sides: _Sides) -> object:
+        """Note a conflict, and return what is to stand there."""
+        conflict = Conflict(
+            session_id=self._session_id,
+            where=where,
+            base=sides.base,
+            ours=sides.ours,
+            theirs=sides.theirs,
+        )
+        self.conflicts.append(conflict)
+        return sides.ours if self._decide is None else self._decide(conflict)
+
+
 #: Stands for a part that both sides changed.
 _OPEN: Final = object()
-_Notes: TypeAlias = list[tuple[str, _Sides]]
 #: How one kind of part is merged: returns the part or `MISSING`, and adds conflicts to the notes.
 _Rule: TypeAlias = Callable[[_Sides, str, _Notes], object]
 
@@ -110,15 +137,12 @@ def _value(sides: _Sides, where: str, notes: _Notes) -> object:
     """Merge one value that cannot be taken apart."""
     if (settled := sides.settled()) is not _OPEN:
         return settled
-    notes.append((where, sides))
-    return sides.ours
+    return notes.settle(where, sides)
 
 
 def _equal(sides: _Sides, where: str, notes: _Notes) -> object:
     """Merge one value that both sides must agree on."""
-    if not same(sides.ours, sides.theirs):
-        notes.append((where, sides))
-    return sides.ours
+    return sides.ours if same(sides.ours, sides.theirs) else notes.settle(where, sides)
 
 
 def _set(sides: _Sides, where: str, notes: _Notes) -> object:
@@ -126,8 +150,8 @@ def _set(sides: _Sides, where: str, notes: _Notes) -> object:
     lists = None if sides.settled() is not _OPEN else _lists(sides)
     if lists is None:
         return _value(sides, where, notes)
-    base, ours, theirs = (dict(zip(_by_content(items), items, strict=True)) for items in lists)
-    order = _interleave(
+    base, ours, theirs = (dict(zip(by_content(items), items, strict=True)) for items in lists)
+    order = interleave(
         list(base),
         [key for key in ours if key in theirs or key not in base],
         [key for key in theirs if key in ours or key not in base],
@@ -207,24 +231,14 @@ class _Items:
         base, ours, theirs = self._keyed(lists)
         keyed = _Sides(base, ours, theirs)
 
-        def stays(key: str) -> bool:
-            item = keyed.member(key)
-            if MISSING not in (item.ours, item.theirs) or item.base is MISSING:
-                return True
-            if item.settled() is not _OPEN:  # deleted on one side, untouched on the other
-                return False
-            if not self.edit_wins:
-                notes.append((f"{where}[{_label(key)}]", item))
-            return self.edit_wins or item.ours is not MISSING
-
         def rank(key: str) -> tuple[str, str]:
             item = ours[key] if key in ours else theirs[key]
             time = item.get(self.time or "") if _is_map(item) else None
             # Equal times go by key, so that both sides' merges give one order.
             return (time if isinstance(time, str) else "", key)
 
-        kept = {key for key in {**ours, **theirs} if stays(key)}
-        order = _interleave(
+        kept = self._kept({**ours, **theirs}, keyed, where, notes)
+        order = interleave(
             list(base),
             [key for key in ours if key in kept],
             [key for key in theirs if key in kept],
@@ -233,10 +247,27 @@ class _Items:
         merged: list[object] = []
         for key in order:
             if key in ours and key in theirs:
-                merged.append(self.item(keyed.member(key), f"{where}[{_label(key)}]", notes))
+                record = self.item(keyed.member(key), f"{where}[{_label(key)}]", notes)
             else:
-                merged.append(ours[key] if key in ours else theirs[key])
+                record = kept[key]
+            if record is not MISSING:
+                merged.append(record)
         return sides.emptied(merged)
+
+    def _kept(self, keys: Iterable[str], keyed: _Sides, where: str, notes: _Notes) -> Document:
+        """Return the records that stay, by key; those that both sides have are not merged yet."""
+        kept: Document = {}
+        for key in keys:
+            item = keyed.member(key)
+            record = item.theirs if item.ours is MISSING else item.ours
+            if item.base is not MISSING and MISSING in (item.ours, item.theirs):
+                if item.settled() is not _OPEN:  # deleted on one side, untouched on the other
+                    continue
+                if not self.edit_wins:
+                    record = notes.settle(f"{where}[{_label(key)}]", item)
+            if record is not MISSING:
+                kept[key] = record
+        return kept
 
     def _keyed(self, lists: Sequence[list[object]]) -> list[dict[str, object]]:
         """Return each list by the keys of its records; a key means the same in all lists."""
@@ -244,8 +275,8 @@ class _Items:
         doubled = {key for keys in named for key, count in Counter(keys).items() if count > 1}
         return [
             {
-                by_content if name is None or name in doubled else name: item
-                for name, by_content, item in zip(names, _by_content(items), items, strict=True)
+                content if name is None or name in doubled else name: item
+                for name, content, item in zip(names, by_content(items), items, strict=True)
             }
             for names, items in zip(named, lists, strict=True)
         ]
@@ -255,74 +286,6 @@ class _Items:
         texts = [value for value in values if isinstance(value, str)]
         usable = texts == values and texts[0] and not any("\0" in text for text in texts)
         return "\0".join(texts) if usable else None
-
-
-def _interleave(
-    base: list[str],
-    ours: list[str],
-    theirs: list[str],
-    rank: Callable[[str], tuple[str, str]] | None,
-) -> list[str]:
-    """Return the keys of both sides in one order that keeps the order within each.
-
-    What both have is the spine, in ours' order unless only theirs changed it. What one side alone
-    has follows whatever of the spine it followed there; two such runs at one place are merged by
-    rank, or else put one after the other.
-    """
-    common = set(ours).intersection(theirs)
-    our_spine = [key for key in ours if key in common]
-    their_spine = [key for key in theirs if key in common]
-    shared = common.intersection(base)
-    old, our_order, their_order = (
-        [key for key in keys if key in shared] for keys in (base, our_spine, their_spine)
-    )
-    only_theirs_moved = old == our_order != their_order
-    runs = _runs(ours, common), _runs(theirs, common)
-    order: list[str] = []
-    for anchor in [None, *(their_spine if only_theirs_moved else our_spine)]:
-        if anchor is not None:
-            order.append(anchor)
-        first, second = (run.get(anchor, []) for run in runs)
-        order += _by_rank(first, second, rank) if rank else [*first, *second]
-    return order
-
-
-def _runs(keys: list[str], common: set[str]) -> dict[str | None, list[str]]:
-    """Return the runs of keys outside `common`, by the common key before each."""
-    runs: dict[str | None, list[str]] = {}
-    anchor = None
-    for key in keys:
-        if key in common:
-            anchor = key
-        else:
-            runs.setdefault(anchor, []).append(key)
-    return runs
-
-
-def _by_rank(
-    first: list[str], second: list[str], rank: Callable[[str], tuple[str, str]]
-) -> list[str]:
-    """Merge two runs as a merge sort does: by rank, and each in its own order even where unsorted."""
-    merged: list[str] = []
-    at = 0
-    for key in first:
-        while at < len(second) and rank(second[at]) < rank(key):
-            merged.append(second[at])
-            at += 1
-        merged.append(key)
-    return [*merged, *second[at:]]
-
-
-def _by_content(items: list[object]) -> list[str]:
-    """Return keys that are equal for equal items; of equal items in one list the second differs."""
-    seen: Counter[str] = Counter()
-    keys: list[str] = []
-    for item in items:
-        # JSON keeps 1, 1.0 and true apart. NUL cannot begin the name of a record.
-        text = json.dumps(item, sort_keys=True, default=repr)
-        keys.append(f"\0{text}\0{seen[text]}")
-        seen[text] += 1
-    return keys
 
 
 def _lists(sides: _Sides) -> list[list[object]] | None:

@@ -44,7 +44,7 @@ NASTY = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08\u202etxt.exe\u2069\u2028end"
 
 def test_every_error_has_a_documented_exit_code() -> None:
     documented = {int(code) for code in re.findall(r"^  (\d+) ", failures.EXIT_CODES, re.MULTILINE)}
-    assert documented == {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130, 141}
+    assert documented == {*range(11), 130, 141}
     families = {
         "SessionNotFoundError": 3,
         "UnknownCommitError": 3,
@@ -58,12 +58,21 @@ def test_every_error_has_a_documented_exit_code() -> None:
         "NaiveTimeError": 2,
         "RepositoryLockedError": 7,
         "ConcurrentUpdateError": 7,
+        "RemoteNotFoundError": 3,
+        "RemoteBranchGoneError": 3,
+        "NoConflictError": 3,
+        "MergeConflictError": 4,
+        "ForeignConflictError": 4,
+        "UnrelatedHistoriesError": 4,
+        "HistoryRewrittenError": 4,
+        "InvalidRemoteError": 5,
     }
     for name in gitstore.__all__:
         kind = getattr(gitstore, name)
         if isinstance(kind, type) and issubclass(kind, StorageError):
-            fallback = 6 if issubclass(kind, gitstore.RepositoryError) else 1
             made = kind.__new__(kind)
+            fallback = 6 if isinstance(made, gitstore.RepositoryError) else 1
+            fallback = 10 if isinstance(made, gitstore.SyncError) else fallback
             assert failures.exit_code(made) == families.get(name, fallback), name
 
 

@@ -167,6 +167,7 @@ def test_status_tells_sessions_first_then_commits(cli: Cli, tmp_path: Path) -> N
         "behind": 0,
         "local": run_git(cli.folder, "rev-parse", "main").strip(),
         "remote": run_git(cli.folder, "rev-parse", "origin/main").strip(),
+        "problem": None,
         "is_fully_synced": False,
     }
 
@@ -288,6 +289,8 @@ def test_demo_shows_every_step(cli: Cli, tmp_path: Path) -> None:
         f"Adopt hand edit of {LEDGER}",
         "sessions: 1 to push, 1 to pull, 0 in conflict",
         "commits: 1 ahead, 1 behind",
+        "sync() sent 3 sessions to remote.git",
+        "in one merge",
     ):
         assert said in ran.out, said
     assert_git_is_content(tmp_path / "demo" / "store")

@@ -18,8 +18,8 @@ from gitstore.blocking import system_runtime
 from gitstore.blocking_care import BlockingCare
 from gitstore.engine import maintenance
 from gitstore.git.location import locate
-from gitstore.git.maintain import Maintenance
-from gitstore.git.maintain_lock import kept_out
+from gitstore.git.maintain.lock import kept_out
+from gitstore.git.maintain.maintenance import Maintenance
 from gitstore.store_care import Care
 from tests.git.test_maintain import contents, fill, git_folder, loose, packs
 from tests.gitcommand import assert_git_is_content, run_git
@@ -151,7 +151,7 @@ def test_closing_ends_a_run_that_takes_too_long(
     monkeypatch.setattr(maintenance, "CLOSE_SECONDS", 0.05)
     runtime = replace(system_runtime(), sleep=lambda _: time.sleep(0.5))
     # A long rest after each object: it would take half a minute.
-    monkeypatch.setattr("gitstore.git.maintain._WORK_SECONDS", -1.0)
+    monkeypatch.setattr("gitstore.git.maintain.maintenance._WORK_SECONDS", -1.0)
     before = contents(path)
     store = BlockingSessionStore.open(path, runtime=runtime)
     save_often(store, 1)
@@ -187,7 +187,7 @@ def test_what_goes_wrong_fails_no_save_and_is_told(tmp_path: Path) -> None:
         raise full
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gitstore.git.maintain_pack.PackStream.finish", fail)
+        patch.setattr("gitstore.git.maintain.pack.PackStream.finish", fail)
         with opened(path) as store:
             save_often(store, 1)
             settle(store)

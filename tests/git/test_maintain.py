@@ -13,11 +13,11 @@ import pytest
 from gitstore import BlockingSessionStore, ConversationTurn, SessionAsset
 from gitstore.blocking import system_runtime
 from gitstore.errors import CorruptRepositoryError, RepositoryLockedError
-from gitstore.git import maintain
 from gitstore.git.location import locate
-from gitstore.git.maintain import Done, Maintenance, StoppedError
-from gitstore.git.maintain_lock import kept_out
-from gitstore.git.maintain_pack import DEPTH_MAX, PackStream
+from gitstore.git.maintain import maintenance as maintain
+from gitstore.git.maintain.lock import kept_out
+from gitstore.git.maintain.maintenance import Done, Maintenance, StoppedError
+from gitstore.git.maintain.pack import DEPTH_MAX, PackStream
 from tests.gitcommand import assert_git_is_content, environment, run_git
 
 if TYPE_CHECKING:

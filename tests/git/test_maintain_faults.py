@@ -16,7 +16,7 @@ from dulwich.objects import ObjectID
 from dulwich.repo import Repo
 
 from gitstore import BlockingSessionStore
-from gitstore.git import maintain
+from gitstore.git.maintain import maintenance as maintain
 from tests.engine.faults import At, Report, Tap, When, changes, count_calls, in_child, kill_me
 from tests.engine.powercut import Disk, Model, Recorder, Step, lay_out
 from tests.engine.scenes import arena

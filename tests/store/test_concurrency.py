@@ -247,9 +247,21 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "stats": lambda store: store.stats(),
     "purge": lambda store: store.purge("s-1", confirm="s-1"),
     "prune_history": lambda store: store.prune_history(before=NOON, confirm="main"),
+    "remotes": lambda store: store.remotes(),
+    "doctor": lambda store: store.doctor(),
+    "conflicts": lambda store: store.conflicts(),
+    "add_remote": lambda store: store.add_remote("origin", "/nonexistent/remote.git"),
+    "fetch": lambda store: store.fetch(),
+    "pull": lambda store: store.pull(),
+    "push": lambda store: store.push(),
+    "sync": lambda store: store.sync(),
+    "resolve": lambda store: store.resolve("s-1", "ours"),
+    "remove_remote": lambda store: store.remove_remote("origin"),
 }
-#: What leaves nothing for the calls after it.
-ENDING = ("delete", "undo", "purge", "prune_history")
+#: What leaves nothing for the calls after it, or fails in a store without remote.
+ENDING = ("delete", "undo", "purge", "prune_history", "fetch", "pull", "push", "sync", "resolve")
+#: What is no call: made otherwise, entered, or iterated (`tests/store/test_sync.py`).
+OTHERS = {"open", "clone", "close", "path", "branch", "edit", "auto_sync", "watch"}
 
 
 @pytest.mark.anyio
@@ -292,7 +304,7 @@ def test_a_store_that_is_closed_while_it_saves_finishes(tmp_path: Path) -> None:
 
 def test_the_calls_above_are_all_there_are() -> None:
     public = {name for name in dir(BlockingSessionStore) if not name.startswith("_")}
-    assert public - {"open", "close", "path", "branch", "edit"} == {*CALLS}
+    assert public - OTHERS == {*CALLS}
 
 
 def test_an_interrupted_save_is_not_made_later(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
-from gitstore.git.maintain_sources import BLOB, COMMIT, TAG, TREE, UnreadableError
+from gitstore.git.maintain.sources import BLOB, COMMIT, TAG, TREE, UnreadableError
 from gitstore.git.trail import time_of, tree_and_parents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gitstore.git.maintain_sources import Stored
+    from gitstore.git.maintain.sources import Stored
 
 _entries: Final = re.compile(rb"[0-7]+ ([^\0]+)\0(.{20})", re.DOTALL).findall
 

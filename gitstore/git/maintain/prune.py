@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from gitstore.git.files import discard
-from gitstore.git.maintain_sources import loose_names
+from gitstore.git.maintain.sources import loose_names
 from gitstore.git.removal import Vault
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@
    reachable or not. Writers are not kept waiting.
 3. The pack is synced, and every object read back from it; then it is named, and that is synced.
 4. What it replaced is removed, as `git repack -d` does: whoever looks for it finds the new pack. Large
-   packs are left to a later run, if this one came by itself (`gitstore.git.maintain_retired`).
+   packs are left to a later run, if this one came by itself (`gitstore.git.maintain.retired`).
 
 A crash leaves a temporary file, or objects that are there twice. Packs with ``.keep``, ``.promisor``
 or ``.mtimes`` beside them are left alone.
@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Final
 from gitstore.errors import CorruptRepositoryError, RepositoryLockedError
 from gitstore.git.files import Disk, discard
 from gitstore.git.lock import Workshop
-from gitstore.git.maintain_lock import MaintenanceLock
-from gitstore.git.maintain_pack import Packer, PackStream, prove
-from gitstore.git.maintain_prune import Pruner
-from gitstore.git.maintain_retired import Retired
-from gitstore.git.maintain_sources import (
+from gitstore.git.maintain.lock import MaintenanceLock
+from gitstore.git.maintain.pack import Packer, PackStream, prove
+from gitstore.git.maintain.prune import Pruner
+from gitstore.git.maintain.retired import Retired
+from gitstore.git.maintain.sources import (
     LooseSource,
     PackSource,
     UnreadableError,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gitstore.git.location import Location
-    from gitstore.git.maintain_sources import Source
+    from gitstore.git.maintain.sources import Source
     from gitstore.types import Runtime
 
 #: A pack stays as it is while it holds so many times what is newer and smaller.

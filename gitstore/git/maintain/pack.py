@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 from gitstore.git.deltas import Base
 from gitstore.git.files import write_all
-from gitstore.git.maintain_order import ordered
-from gitstore.git.maintain_sources import ID_BYTES, OFS_DELTA, PackSource, UnreadableError
+from gitstore.git.maintain.order import ordered
+from gitstore.git.maintain.sources import ID_BYTES, OFS_DELTA, PackSource, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gitstore.git.files import Disk
-    from gitstore.git.maintain_sources import Source
+    from gitstore.git.maintain.sources import Source
 
 #: As `git gc`: how many deltas may lie between an object and one that is whole.
 DEPTH_MAX: Final = 50

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from gitstore.git.maintain_sources import names_and_offsets
+from gitstore.git.maintain.sources import names_and_offsets
 from gitstore.git.repack import is_kept
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gitstore.git.maintain_sources import LooseSource, PackSource, UnreadableError
+from gitstore.git.maintain.sources import LooseSource, PackSource, UnreadableError
 from gitstore.git.translate import translated
 
 if TYPE_CHECKING:
