@@ -14,13 +14,14 @@ from gitstore.blocking_audit import BlockingAudit
 from gitstore.blocking_care import BlockingCare
 from gitstore.blocking_sync import BlockingSync
 from gitstore.engine.catalog import Catalog
-from gitstore.engine.maintenance import Maintainer, MaintainingWriter
+from gitstore.engine.maintenance import Maintainer
 from gitstore.engine.moments import resolve
 from gitstore.engine.pending import PendingSave
 from gitstore.engine.reading import Reader
 from gitstore.engine.requests import Delete
 from gitstore.engine.sync import SyncView
 from gitstore.engine.sync.exchange import Exchange
+from gitstore.engine.transactions import Writer
 from gitstore.engine.worktree import HandEdits
 from gitstore.errors import RepositoryNotFoundError, StoreClosedError
 from gitstore.git.remote.network import Network
@@ -86,10 +87,13 @@ class BlockingSessionStore(BlockingAudit, BlockingCare, BlockingSync):
         self._signer = Signer(signing, path=repository.path, programs=programs) if sign else None
         self._maintainer = Maintainer(repository, runtime=runtime) if auto_maintain else None
         sign_with = None if self._signer is None else self._signer.sign
-        self._writer = MaintainingWriter(
-            repository, author=self._author, runtime=runtime, sign=sign_with
+        self._writer = Writer(
+            repository,
+            author=self._author,
+            runtime=runtime,
+            sign=sign_with,
+            wrote=None if self._maintainer is None else self._maintainer.wrote,
         )
-        self._writer.maintainer = self._maintainer
         edits = HandEdits(repository, runtime=runtime)
         self._reader = Reader(repository, self._writer, edits)
         self._catalog = Catalog(repository, self._writer, edits)

@@ -9,24 +9,18 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from typing_extensions import override
-
-from gitstore.engine.transactions import Writer
 from gitstore.errors import RepositoryLockedError, StorageError
 from gitstore.git.location import locate
 from gitstore.git.maintain.maintenance import Maintenance, StoppedError
 from gitstore.git.maintain.measure import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from gitstore.engine.requests import Request
     from gitstore.git.repository import Repository
     from gitstore.types import Runtime
-
-_T = TypeVar("_T")
 
 #: Writes between two looks at how much has piled up.
 _WRITES: Final = 8
@@ -99,7 +93,10 @@ class Maintainer:
         self._stopped = False
 
     def wrote(self, count: int) -> None:
-        """Note some writes; now and then, look whether there is something to do. Takes no time."""
+        """Note some writes; now and then, look whether there is something to do. Takes no time.
+
+        An exchange with a remote counts as many, so that each makes it look.
+        """
         with self._mutex:
             self._writes += count
             is_running = self._thread is not None and self._thread.is_alive()
@@ -154,25 +151,3 @@ class Maintainer:
     def _is_stopped(self) -> bool:
         # A process that ends waits for its threads: it must not wait long.
         return self._stopped or not threading.main_thread().is_alive()
-
-
-class MaintainingWriter(Writer):
-    """A writer that tells what it wrote."""
-
-    maintainer: Maintainer | None = None
-
-    @override
-    def run(self, requests: Sequence[Request]) -> None:
-        """Serve the requests; each is settled when this returns."""
-        super().run(requests)
-        if self.maintainer is not None:
-            self.maintainer.wrote(len(requests))
-
-    @override
-    def exclusively(self, function: Callable[[], _T]) -> _T:
-        """Call a function while nobody else writes: it may publish, but not use this writer."""
-        result = super().exclusively(function)
-        if self.maintainer is not None:
-            # What comes in from a remote is a pack for itself, however small.
-            self.maintainer.wrote(_WRITES)
-        return result

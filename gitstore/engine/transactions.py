@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+#: What an exchange with a remote counts for: it may bring any number of commits, in one pack.
+MANY = 64
 #: Lost races for the branch before a group gives up.
 ATTEMPTS_MAX = 20
 #: Lost races before a group keeps git commands out while it is made, not only while it is published.
@@ -63,8 +65,11 @@ class Writer:
         author: Author,
         runtime: Runtime,
         sign: Sign | None = None,
+        wrote: Callable[[int], None] | None = None,
     ) -> None:
+        """`wrote` is told, after the fact, how many requests were served, or of an exchange: `MANY`."""
         self._repository = repository
+        self._wrote = wrote
         self._author = author
         self._runtime = runtime
         self._sign = sign
@@ -75,6 +80,7 @@ class Writer:
     def run(self, requests: Sequence[Request]) -> None:
         """Serve the requests; each is settled when this returns."""
         self._turns.run(requests)
+        self._tell(len(requests))
 
     @property
     def waiting(self) -> int:
@@ -98,7 +104,13 @@ class Writer:
     def exclusively(self, function: Callable[[], _T]) -> _T:
         """Call a function while nobody else writes: it may publish, but not use this writer."""
         with self._repository.writing():
-            return function()
+            result = function()
+        self._tell(MANY)
+        return result
+
+    def _tell(self, count: int) -> None:
+        if self._wrote is not None:
+            self._wrote(count)
 
     def _serve(self, group: list[Request]) -> None:
         try:

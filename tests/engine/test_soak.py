@@ -36,6 +36,7 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("saves", [300, pytest.param(20_000, marks=pytest.mark.deep)])
 @pytest.mark.timeout(3600)
 def test_many_saves_leave_no_trace_but_history(tmp_path: Path, saves: int) -> None:

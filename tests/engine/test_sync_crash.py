@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gitstore import BlockingSessionStore
 
 #: fsck at every so many points: it costs more than all the rest.
+pytestmark = pytest.mark.faults
+
 _THOROUGH = 4
 _OWN = ("own.txt", "staged\n", "not staged\n")
 

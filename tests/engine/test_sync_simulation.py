@@ -54,9 +54,9 @@ def _simulate(seeds: range, *, steps: int) -> Counter[str]:
     return happened
 
 
-def test_two_seeds() -> None:
-    happened = _simulate(range(2), steps=30)
-    assert happened["turns"] > 10
+def test_one_seed() -> None:
+    happened = _simulate(range(1), steps=30)
+    assert happened["turns"] > 5
 
 
 @pytest.mark.faults

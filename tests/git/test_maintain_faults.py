@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.faults
+
 _ROOT = str(__file__).rsplit("/tests/", 1)[0]
 
 
