@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         At,
         Durability,
         Expected,
+        OnProgress,
         Runtime,
         Saved,
         SyncStatus,
@@ -80,13 +81,11 @@ class BlockingSessionStore(BlockingAudit, BlockingCare, BlockingSync):
         self._runtime = runtime
         self._lock_timeout_seconds = lock_timeout_seconds
         self._redact = redact
-        signing = signing or SigningSettings.configured(
-            repository.setting, folder=repository.path, home=str(Path("~").expanduser())
-        )
+        signing = signing or _configured_signing(repository)
         self._checker = Checker(signing, programs=programs)
         self._signer = Signer(signing, path=repository.path, programs=programs) if sign else None
-        self._maintainer = Maintainer(repository, runtime=runtime) if auto_maintain else None
         sign_with = None if self._signer is None else self._signer.sign
+        self._maintainer = Maintainer(repository, runtime=runtime) if auto_maintain else None
         self._writer = Writer(
             repository,
             author=self._author,
@@ -110,8 +109,7 @@ class BlockingSessionStore(BlockingAudit, BlockingCare, BlockingSync):
             network=network or Network(),
             remote=remote,
         )
-        self._mutex = threading.Lock()
-        self._closed = False
+        self._mutex, self._closed = threading.Lock(), False
 
     @classmethod
     def open(  # noqa: PLR0913 -- each has a default; keyword-only
@@ -266,17 +264,20 @@ class BlockingSessionStore(BlockingAudit, BlockingCare, BlockingSync):
         limit: int | None = None,
         where: Callable[[SessionMeta], bool] | None = None,
         at: At | None = None,
+        progress: OnProgress | None = None,
     ) -> builtins.list[SessionMeta]:
         """Return a row for each session, latest `updated_at` first; unreadable ones say so.
 
-        With `at`, as of a commit or a time; the sync states are those of now. Hand edits are committed first. `where` is asked for each row, `limit` counts the rows
-        returned. What was listed before is not read again: the cost follows what is new.
+        With `at`, as of a commit or a time; the sync states are those of now. Hand edits are committed
+        first. `where` is asked for each row, `limit` counts the rows returned. What was listed before
+        is not read again: the cost follows what is new. `progress` is told how many sessions had to be
+        read (phase "listing"), and nothing if none had to be.
         """
         self._check_open()
         if at is None:
-            rows = self._catalog.list()
+            rows = self._catalog.list(progress=progress)
         else:
-            rows = self._catalog.list_at(resolve(self._repository, at))
+            rows = self._catalog.list_at(resolve(self._repository, at), progress=progress)
         ordered = self._catalog.in_order(rows, self._sync.standing())
         wanted = ordered if where is None else filter(where, ordered)
         return [*wanted][:limit]
@@ -364,6 +365,11 @@ def _opened_or_made(opened: Callable[[], Repository], made: Callable[[], None]) 
     except RepositoryNotFoundError:
         made()
         return opened()
+
+
+def _configured_signing(repository: Repository) -> SigningSettings:
+    home = str(Path("~").expanduser())
+    return SigningSettings.configured(repository.setting, folder=repository.path, home=home)
 
 
 def _configured_author(repository: Repository) -> Author | None:

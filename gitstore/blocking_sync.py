@@ -181,7 +181,8 @@ class BlockingSync(ABC):
         `accept_rewrite`.
 
         Raises:
-            RemoteNotFoundError: no such remote is configured, or there is no repository.
+            RemoteNotFoundError: no such remote is configured, there is no repository, or it has other
+                branches only.
             RemoteUnavailableError: it cannot be reached; try again later.
             AuthenticationError, HostKeyError: it refuses us, or may be somebody else.
             RemoteBranchGoneError: the branch was there, and was deleted.
@@ -205,12 +206,14 @@ class BlockingSync(ABC):
         Turns of both sides stay, and what one side alone changed. Where both changed one field
         differently, decisions of `resolve` come first, then `on_conflict`: "raise", a side, or a
         callable that is asked for each (awaited in the async store), without any lock held. With
-        `join` histories that have no commit in common are merged, too.
+        `join` histories that have no commit in common are merged, too, and one that a purge here left
+        behind, which brings back what was purged.
 
         Raises:
             MergeConflictError: it lists every conflict that is left open.
             ForeignConflictError: both sides changed a file that is no session.
             UnrelatedHistoriesError: no commit in common, and `join` was not given.
+            HistoryRewrittenError: as `fetch`; or the remote has what was purged here.
             UnfinishedMergeError, DirtyWorkingTreeError: a person's work stands in the way.
             SyncError: as `fetch`.
         """
@@ -235,6 +238,7 @@ class BlockingSync(ABC):
 
         Raises:
             PushRejectedError: it has what is not here, or declined: `reason`.
+            UntrustedContentError: a commit of ours holds what others would refuse to fetch.
             SyncError: as `fetch`.
         """
         return self._exchanging().push(

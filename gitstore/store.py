@@ -258,13 +258,18 @@ class GitSessionStore(Audit, Care, Sync, SessionStore):
         limit: int | None = None,
         where: Callable[[SessionMeta], bool] | None = None,
         at: At | None = None,
+        progress: OnProgress | None = None,
     ) -> builtins.list[SessionMeta]:
         """Return a row for each session, latest `updated_at` first; unreadable ones say so.
 
-        With `at`, as of a commit or a time; the sync states are those of now. Hand edits are committed first. `where` is asked for each row, `limit` counts the rows
-        returned. What was listed before is not read again: the cost follows what is new.
+        With `at`, as of a commit or a time; the sync states are those of now. Hand edits are committed
+        first. `where` is asked for each row, `limit` counts the rows returned. What was listed before
+        is not read again: the cost follows what is new. `progress` is told how many sessions had to be
+        read (phase "listing"), and nothing if none had to be.
         """
-        return await self._run(self._blocking.list, limit=limit, where=where, at=at)
+        return await self._run(
+            self._blocking.list, limit=limit, where=where, at=at, progress=progress
+        )
 
     async def delete(
         self,

@@ -218,5 +218,6 @@ def test_small_files_are_sessions_and_a_store_reads_them(tmp_path: Path) -> None
 
 def test_every_workload_has_a_name_that_can_be_asked_for() -> None:
     wanted = {"save", "append", "load", "list", "delete", "exists", "sync_status", "concurrent"}
-    wanted |= {"codec", "history", "growth", "automatic", "push", "memory", "lag", "fsyncs"}
+    wanted |= {"codec", "history", "growth", "automatic", "divergence", "push", "exchange"}
+    wanted |= {"memory", "lag", "fsyncs"}
     assert set(WORKLOADS) == wanted

@@ -80,6 +80,7 @@ _ADVICE: Final = {
     "conflicts() lists them": "`gitstore conflicts` lists them",
     "push(recreate=True) makes it again": "`gitstore push --recreate` makes it again",
     "then fetch(accept_rewrite=True)": "then `gitstore fetch --accept-rewrite`",
+    "pull(join=True) to bring all back": "`gitstore pull --join` to bring all back",
     "pull(join=True) merges them all the same": "`gitstore pull --join` merges them all the same",
 }
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _BUSY_SECONDS: Final = 0.2
 #: What a caller must expect of a file that anybody may have damaged.
-CACHE_FAILURES: Final = (OSError, sqlite3.Error, ValueError, TypeError)
+CACHE_FAILURES: Final = (OSError, sqlite3.Error, ValueError, TypeError, OverflowError)
 
 
 class CacheFile:

@@ -7,40 +7,31 @@ Both keys name content, so what is remembered can never be stale. Rows are kept 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final
 
+from gitstore.engine.folders import Folders
 from gitstore.engine.listing import NOTHING, ordered, with_states
 from gitstore.engine.requests import Adopt
 from gitstore.engine.rowcache import RowCache
 from gitstore.errors import StorageError
 from gitstore.session import codec
-from gitstore.session.ids import DIRECTORY, session_id_of
 from gitstore.session.meta import SessionMeta
-from gitstore.types import Revision, SessionId
+from gitstore.types import Progress, Revision, SessionId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gitstore.engine.folders import Folder
     from gitstore.engine.standing import Standing
     from gitstore.engine.transactions import Writer
     from gitstore.engine.worktree import HandEdit, HandEdits
     from gitstore.git.repository import Repository
-    from gitstore.types import CommitId
-
-T = TypeVar("T")
-#: Is told how many rows have been read, and how many have to be.
-Progress: TypeAlias = Callable[[int, int], None]
+    from gitstore.types import CommitId, OnProgress
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FOLDER: Final = b"40000 "
-#: Sessions folders of several commits, and the folders in them: bound what is kept in memory.
-_FOLDERS_KEPT: Final = 4
-_SHARDS_KEPT: Final = 1024
 _PROGRESS_STEP: Final = 256
 
 
@@ -52,42 +43,28 @@ class Catalog:
         self._writer = writer
         self._edits = edits
         self._mutex = threading.Lock()
-        #: By tree id.
-        self._folders: OrderedDict[str, Mapping[SessionId, Revision]] = OrderedDict()
-        self._shards: OrderedDict[str, dict[SessionId, Revision]] = OrderedDict()
+        self._folders = Folders(repository)
         self._present = NOTHING
         self._stored: dict[tuple[SessionId, Revision], SessionMeta] | None = None
         self._cache = RowCache(Path(repository.folder, "cache.sqlite"))
 
     def committed(self, commit: CommitId | None) -> Mapping[SessionId, Revision]:
         """Return the revision of every session at a commit: not to be changed."""
-        top = self._repository.find(self._repository.tree(commit), DIRECTORY)
-        if top is None or not top.is_folder:
-            return {}
-        with self._mutex:
-            known = self._folders.get(top.id)
-        if known is not None:
-            return known
-        found: dict[SessionId, Revision] = {}
-        for name, entry in self._repository.raw_entries(top.id).items():
-            if entry.startswith(_FOLDER):
-                found.update(self._shard(name, entry[len(_FOLDER) :].hex()))
-        with self._mutex:
-            return _kept(self._folders, top.id, found, _FOLDERS_KEPT)
+        return self._folders.at(commit).revisions
 
-    def list(self, *, progress: Progress | None = None) -> Mapping[SessionId, SessionMeta]:
+    def list(self, *, progress: OnProgress | None = None) -> Mapping[SessionId, SessionMeta]:
         """Return a row for each session, after adopting the hand edits: not to be changed.
 
-        `progress` is told (0, n) when n rows have to be read, then now and then, and (n, n) at the end;
-        it is not asked when nothing has to be read.
+        `progress` is told how many rows have to be read, then now and then how many have been, and the
+        end; nothing when nothing has to be read.
         """
-        committed = self.committed(self._repository.tip())
-        reading = _Reading(self, committed, progress)
-        edits = self._edits.all(committed, seen=reading.take)
+        folder = self._folders.at(self._repository.tip())
+        reading = _Reading(self, folder.revisions, progress)
+        edits = self._edits.all(folder.revisions, reading=reading)
         problems = self._adopt(edits)
         if edits:
-            committed = self.committed(self._repository.tip())
-        rows = self._rows_of(committed, reading)
+            folder = self._folders.at(self._repository.tip())
+        rows = self._rows_of(folder, reading)
         if not problems:
             return rows
         unreadable = {
@@ -97,7 +74,7 @@ class Catalog:
         return {**rows, **unreadable}
 
     def list_at(
-        self, commit: CommitId | None, *, progress: Progress | None = None
+        self, commit: CommitId | None, *, progress: OnProgress | None = None
     ) -> dict[SessionId, SessionMeta]:
         """Return a row for each session of a commit; hand edits play no part. Asks as `list` does."""
         committed = self.committed(commit)
@@ -120,10 +97,12 @@ class Catalog:
         row = self._present.rows.get(name)
         if row is not None and row.revision == revision:
             return row
-        with self._mutex:
-            if self._stored is None:
-                self._stored = self._cache.load()
-            return self._stored.get((name, revision))
+        return self._kept_rows().get((name, revision))
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether any row needs no reading."""
+        return bool(self._present.rows or self._kept_rows())
 
     def read(self, name: SessionId, revision: Revision) -> SessionMeta:
         """Return a row from the file itself."""
@@ -133,39 +112,28 @@ class Catalog:
             return replace(_unread(name, revision), problem=str(error))
         return codec.read_meta(data, session_id=name, revision=revision)
 
-    def _shard(self, name: bytes, tree: str) -> dict[SessionId, Revision]:
-        """Return the sessions in one folder of the sessions folder."""
-        with self._mutex:
-            known = self._shards.get(tree)
-        if known is not None:
-            return known
-        above = f"{DIRECTORY}/{name.decode(errors='replace')}/"
-        found = {
-            session_id: Revision(entry[-20:].hex())
-            for file, entry in self._repository.raw_entries(tree).items()
-            if not entry.startswith(_FOLDER)
-            and (session_id := session_id_of(above + file.decode(errors="replace")))
-        }
-        with self._mutex:
-            return _kept(self._shards, tree, found, _SHARDS_KEPT)
+    def _kept_rows(self) -> Mapping[tuple[SessionId, Revision], SessionMeta]:
+        """Return the rows on disk, loaded at the first need."""
+        stored = self._stored
+        if stored is None:
+            with self._mutex:
+                stored = self._stored
+                if stored is None:
+                    stored = self._stored = self._cache.load()
+        return stored
 
-    def _rows_of(
-        self, committed: Mapping[SessionId, Revision], reading: _Reading
-    ) -> dict[SessionId, SessionMeta]:
+    def _rows_of(self, folder: Folder, reading: _Reading) -> Mapping[SessionId, SessionMeta]:
         present = self._present
-        if present.committed is committed:
+        if present.folder is folder:
             return present.rows
-        before = present.rows.get
-        rows = {
-            name: row
-            if (row := before(name)) is not None and row.revision == revision
-            else reading.row(name, revision)
-            for name, revision in committed.items()
+        changes = {
+            name: None if revision is None else reading.row(name, revision)
+            for name, revision in folder.changed_since(present.folder).items()
         }
         reading.finish()
         self._cache.store(row for row in reading.fresh.values() if row.problem is None)
         with self._mutex:
-            self._present = self._present.followed_by(committed, rows)
+            self._present = present.followed_by(folder, changes)
             self._stored = {}  # what it had is in the rows, or belongs to the past
             return self._present.rows
 
@@ -189,7 +157,7 @@ class _Reading:
         self,
         catalog: Catalog,
         committed: Mapping[SessionId, Revision],
-        progress: Progress | None,
+        progress: OnProgress | None,
     ) -> None:
         self.fresh: dict[tuple[SessionId, Revision], SessionMeta] = {}
         self._catalog = catalog
@@ -199,10 +167,20 @@ class _Reading:
             self._total = sum(catalog.known(*key) is None for key in committed.items())
             self._tell()
 
-    def take(self, name: SessionId, revision: Revision, data: bytes) -> None:
+    @property
+    def wants_all(self) -> bool:
+        """Whether there are no rows at all yet."""
+        return not self._catalog.has_rows
+
+    def wants(self, session_id: SessionId, revision: Revision) -> bool:
+        """Whether there is no row of a session yet."""
+        return self._catalog.known(session_id, revision) is None
+
+    def take(self, session_id: SessionId, revision: Revision, data: bytes) -> None:
         """Make a row of the bytes of a file, if there is none yet."""
-        if self._catalog.known(name, revision) is None:
-            self._add(codec.read_meta(data, session_id=name, revision=revision), revision)
+        if self.wants(session_id, revision):
+            row = codec.read_meta(data, session_id=session_id, revision=revision)
+            self._add(row, revision)
 
     def row(self, name: SessionId, revision: Revision) -> SessionMeta:
         """Return a row, read now unless it is known."""
@@ -224,16 +202,9 @@ class _Reading:
 
     def _tell(self) -> None:
         if self._progress is not None and self._total:
-            self._progress(len(self.fresh), max(self._total, len(self.fresh)))
-
-
-def _kept(cache: OrderedDict[str, T], key: str, value: T, most: int) -> T:
-    """Put a value into a cache of limited size, or return the one that came first."""
-    value = cache.setdefault(key, value)
-    cache.move_to_end(key)
-    if len(cache) > most:
-        cache.popitem(last=False)
-    return value
+            done = len(self.fresh)
+            total = max(self._total, done)
+            self._progress(Progress(phase="listing", done=done, total=total, unit="sessions"))
 
 
 def _unread(session_id: SessionId, revision: Revision | None) -> SessionMeta:

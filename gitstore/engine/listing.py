@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Final
 
+from gitstore.engine.folders import NO_FOLDER
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gitstore.engine.folders import Folder
     from gitstore.engine.standing import Standing
     from gitstore.session.meta import SessionMeta
-    from gitstore.types import Revision, SessionId
+    from gitstore.types import SessionId, SyncState
 
 #: More rows than these are put in order by sorting all again.
 _INSERTS_MAX: Final = 64
@@ -41,42 +44,89 @@ def with_states(rows: Iterable[SessionMeta], standing: Standing) -> list[Session
 
 
 class Listing:
-    """One row for each session of one set of revisions. Not changed once it is made."""
+    """One row for each session of one folder, with the sync states of some time. Never changed."""
 
     def __init__(
         self,
-        committed: Mapping[SessionId, Revision],
+        folder: Folder,
         rows: dict[SessionId, SessionMeta],
         order: list[SessionMeta] | None = None,
+        *,
+        stood: Standing | None = None,
+        fresh: frozenset[SessionId] = frozenset(),
     ) -> None:
-        self.committed = committed
+        """Put rows in order; all but the `fresh` ones have the states of `stood`."""
+        self.folder = folder
         self.rows = rows
         self.order = ordered(rows.values()) if order is None else order
+        self._stood = stood
+        self._fresh = fresh
 
     def followed_by(
-        self, committed: Mapping[SessionId, Revision], rows: dict[SessionId, SessionMeta]
+        self, folder: Folder, changes: Mapping[SessionId, SessionMeta | None]
     ) -> Listing:
-        """Return the listing of later rows: what did not change keeps its place."""
-        before = self.rows.get
-        new = [row for session_id, row in rows.items() if before(session_id) is not row]
-        if len(new) > _INSERTS_MAX:
-            return Listing(committed, rows)
-        after = rows.get
-        order = [row for row in self.order if after(row.id) is row]
-        for row in new:
-            insort(order, row, key=_place)
-        return Listing(committed, rows, order)
+        """Return the listing of a later folder: what did not change keeps its place.
+
+        `changes` are the rows that did; None removes one.
+        """
+        fresh = self._fresh.union(changes)
+        rows = dict(self.rows)
+        order = list(self.order) if len(changes) <= _INSERTS_MAX else None
+        for session_id, row in changes.items():
+            old = rows.pop(session_id, None)
+            if row is not None:
+                rows[session_id] = row
+            if order is not None:
+                _move(order, old, row)
+        return Listing(folder, rows, order, stood=self._stood, fresh=fresh)
 
     def standing(self, standing: Standing) -> Listing:
         """Return the listing with the sync states of now; the same one if it has them."""
-        order = with_states(self.order, standing)
-        if all(map(is_, order, self.order)):
+        stood = self._stood
+        if standing is stood and not self._fresh:
             return self
-        return Listing(self.committed, {**self.rows, **{row.id: row for row in order}}, order)
+        if stood is None or standing.usual is not stood.usual:
+            return self._all_standing(standing)
+        ids = self._fresh.union(_differing(stood.states, standing.states))
+        if len(ids) > _INSERTS_MAX:
+            return self._all_standing(standing)
+        rows, order = self.rows, self.order
+        for session_id in ids:
+            old = rows.get(session_id)
+            if old is None or old.sync_state is standing.of(session_id):
+                continue
+            if rows is self.rows:
+                rows, order = dict(rows), list(order)
+            rows[session_id] = replace(old, sync_state=standing.of(session_id))
+            _move(order, old, rows[session_id])
+        return Listing(self.folder, rows, order, stood=standing)
+
+    def _all_standing(self, standing: Standing) -> Listing:
+        order = with_states(self.order, standing)
+        rows = self.rows
+        if not all(map(is_, order, self.order)):
+            rows = {**rows, **{row.id: row for row in order}}
+        return Listing(self.folder, rows, order, stood=standing)
+
+
+def _move(order: list[SessionMeta], old: SessionMeta | None, new: SessionMeta | None) -> None:
+    """Take one row out of a list in order, and put another one in."""
+    if old is not None:
+        del order[bisect_left(order, _place(old), key=_place)]
+    if new is not None:
+        insort(order, new, key=_place)
+
+
+def _differing(
+    one: Mapping[SessionId, SyncState], other: Mapping[SessionId, SyncState]
+) -> list[SessionId]:
+    if one is other:
+        return []
+    return [name for name in one.keys() | other.keys() if one.get(name) is not other.get(name)]
 
 
 def _place(row: SessionMeta) -> tuple[timedelta, SessionId]:
     return _LAST - row.updated_at, row.id
 
 
-NOTHING: Final = Listing({}, {}, [])
+NOTHING: Final = Listing(NO_FOLDER, {}, [])

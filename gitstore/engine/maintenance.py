@@ -103,8 +103,11 @@ class Maintainer:
             if self._stopped or is_running or self._writes < _WRITES:
                 return
             self._writes = 0
-            self._thread = threading.Thread(target=self._look, name="gitstore-maintenance")
-            self._thread.start()
+            thread = threading.Thread(target=self._look, name="gitstore-maintenance")
+            # No thread to be had, or the interpreter is ending: the write was done all the same.
+            with suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
 
     def close(self) -> None:
         """Let a run that goes on end, or after some seconds stop it; nothing is lost either way."""

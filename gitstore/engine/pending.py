@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitstore.engine.requests import Save
 from gitstore.session import codec
+from gitstore.session.frozen import freeze, thawed
 from gitstore.session.ids import parse_session_id
 from gitstore.session.model import SessionAsset
 from gitstore.session.redact import redact_document
@@ -36,7 +37,7 @@ class PendingSave:
         self._writer = writer
         self._redact = redact
         self._asset = asset
-        self._document = asset.to_document()
+        self._document = freeze(asset)
         self._loaded = asset.revision
         self._expected = expected
         self._message = message
@@ -54,7 +55,7 @@ class PendingSave:
         """Mask, encode and commit the snapshot."""
         masked: tuple[Masked, ...] = ()
         if self._redact is not None:
-            redacted = redact_document(self._document, self._redact)
+            redacted = redact_document(thawed(self._document), self._redact)
             self._document, masked = redacted.document, redacted.masked
         request = Save(
             session_id=self._session_id,

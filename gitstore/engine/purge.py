@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gitstore.engine.leftbehind import LeftBehind
 from gitstore.engine.moments import resolve
 from gitstore.errors import (
     ConcurrentUpdateError,
@@ -247,6 +248,8 @@ class _Job:
     def draft(self, tip: CommitId, rewritten: Rewritten) -> Draft:
         """Write the new history, and begin a draft on it that takes the place of the tip."""
         new = rewritten.became[tip]
+        # Before the branch moves: a remote that has the old history must not bring it back.
+        LeftBehind(self._repository).add(rewritten.first(self.commits))
         self.vault.packs.write(rewritten.staged)
         self.vault.objects.close()
         draft = Draft(

@@ -13,6 +13,7 @@ from gitstore.errors import (
     StorageError,
 )
 from gitstore.session import codec
+from gitstore.session.frozen import thawed
 from gitstore.session.merge import merge
 from gitstore.session.model import SessionAsset
 from gitstore.types import (
@@ -29,6 +30,8 @@ from gitstore.types import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from gitstore.session.frozen import FrozenDocument
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -78,7 +81,7 @@ class Save(Request):
     """Store a session."""
 
     expected: Expected
-    document: dict[str, Any]
+    document: dict[str, Any] | FrozenDocument
     #: The canonical bytes of `document`.
     data: bytes
     #: The revision that the caller's asset was loaded from or saved as.
@@ -153,7 +156,7 @@ def content_of(
     theirs = _document(read(current), save.session_id) if moved_on else None
     if theirs is not None and save.loaded is not None:
         base = _document(read(save.loaded), save.session_id)
-        merged = merge(base, save.document, theirs, session_id=save.session_id)
+        merged = merge(base, thawed(save.document), theirs, session_id=save.session_id)
         document, conflicts = merged.document, merged.conflicts
     else:
         document, conflicts = None, ()

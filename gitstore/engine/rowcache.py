@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from gitstore.engine.cachefile import CACHE_FAILURES, CacheFile
 from gitstore.session.meta import SessionMeta
-from gitstore.session.times import from_ms, to_ms
 from gitstore.types import Revision, SessionId
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ _COLUMNS = (
     "id TEXT, revision TEXT, name TEXT, created INTEGER, updated INTEGER, project TEXT, "
     "turns INTEGER, PRIMARY KEY (id, revision)"
 )
-_EPOCH = from_ms(0)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _SELECT = "SELECT id, revision, name, created, updated, project, turns FROM rows"
 _INSERT = "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)"
 
@@ -55,7 +56,9 @@ class RowCache:
 
 
 def _values(row: SessionMeta) -> tuple[str | int | None, ...]:
-    created, updated = to_ms(row.created_at), to_ms(row.updated_at)
+    # As `to_ms` does, for times that are known to be no earlier than 1970.
+    created = (row.created_at - _EPOCH) // _MILLISECOND
+    updated = (row.updated_at - _EPOCH) // _MILLISECOND
     return (row.id, row.revision, row.name, created, updated, row.project_path, row.turn_count)
 
 
@@ -64,8 +67,8 @@ def _row(values: tuple[str, str, str | None, int, int, str | None, int]) -> Sess
     return SessionMeta(
         id=SessionId(session_id),
         name=name,
-        created_at=from_ms(created),
-        updated_at=from_ms(updated),
+        created_at=_EPOCH + created * _MILLISECOND,
+        updated_at=_EPOCH + updated * _MILLISECOND,
         project_path=project,
         turn_count=turns,
         revision=Revision(revision),

@@ -154,14 +154,17 @@ class Writer:
             if turn.draft.tip == turn.draft.base:
                 # Who stored what is stored already may have died before syncing it.
                 self._repository.confirm(turn.draft.base)
-            elif not self._publish(turn, locks):
-                return False
-        # Refusals count only now, too: they may rest on others of the group.
-        for request, outcome in zip(group, outcomes, strict=True):
-            if isinstance(outcome, StorageError):
-                request.error = outcome
             else:
-                request.saved = replace(outcome, adopted=request.adopted)
+                try:
+                    if not self._publish(turn, locks):
+                        return False
+                except (KeyboardInterrupt, SystemExit):
+                    # Who leads was interrupted; the others must not be served again if it was done.
+                    if self._repository.tip() == turn.draft.tip:
+                        self._repository.confirm(turn.draft.tip)
+                        _settle(group, outcomes)
+                    raise
+        _settle(group, outcomes)
         return True
 
     def _publish(self, turn: _Turn, locks: Locks | None = None) -> bool:
@@ -344,6 +347,15 @@ class _Turn:
         """Return the bytes of a revision, staged or stored; None if there is no such revision."""
         known = self.draft.staged.get(revision) or self.examined.get(revision)
         return self._repository.stored_blob(revision) if known is None else known
+
+
+def _settle(group: list[Request], outcomes: list[Saved | StorageError]) -> None:
+    """Say what became of each; of refusals, too, only now: they may rest on others of the group."""
+    for request, outcome in zip(group, outcomes, strict=True):
+        if isinstance(outcome, StorageError):
+            request.error = outcome
+        else:
+            request.saved = replace(outcome, adopted=request.adopted)
 
 
 def _message(request: Request, operation: str) -> str:

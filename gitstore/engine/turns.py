@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ class Turns:
         self._mutex = threading.Lock()
         self._queue: deque[tuple[Request, _Waiter]] = deque()
         self._has_leader = False
+        #: Requests of the queue that are being served.
+        self._begun = 0
 
     @property
     def waiting(self) -> int:
         """How many requests wait for a turn that has not begun."""
-        return len(self._queue)
+        return len(self._queue) - self._begun
 
     def run(self, requests: Sequence[Request]) -> None:
         """Have the requests served; each is settled when this returns."""
@@ -56,25 +59,26 @@ class Turns:
     def _lead(self) -> None:
         """Serve those who have waited longest, and wake them."""
         with self._mutex:
-            count = min(len(self._queue), GROUP_MAX)
-            group = [self._queue.popleft() for _ in range(count)]
+            # They stay in the queue until they are woken: else an interruption here would lose them.
+            waiting = (each for each in self._queue if not each[0].is_settled)
+            group = list(islice(waiting, GROUP_MAX))
+            self._begun = len(group)
         try:
             self._serve([request for request, _ in group])
-        except BaseException:
-            # Interrupted: the others must not wait for a turn that was taken.
-            with self._mutex:
-                self._queue.extendleft(each for each in reversed(group) if not each[0].is_settled)
-            raise
         finally:
             for waiter in {waiter for _, waiter in group}:
                 if waiter.is_settled:
                     waiter.wake()
+            with self._mutex:
+                self._queue = deque(each for each in self._queue if not each[0].is_settled)
+                self._begun = 0
 
     def _leave(self, waiter: _Waiter) -> None:
         """Pass on the lead. What nobody has begun must not be committed when the caller is gone."""
         with self._mutex:
-            if not waiter.is_settled:
-                self._queue = deque(each for each in self._queue if each[1] is not waiter)
+            if waiter.is_settled and not waiter.leads:
+                return
+            self._queue = deque(each for each in self._queue if each[1] is not waiter)
             if not waiter.leads:
                 return
             self._has_leader = bool(self._queue)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from gitstore.errors import RepositoryError, SerializationError
 from gitstore.git.objects import object_id
@@ -15,7 +14,7 @@ from gitstore.types import Revision, SessionId
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gitstore.git.checkout import WorkingFile, WorkingTree
     from gitstore.git.repository import Repository
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 #: What changes when a file is written, replaced or given another time: both times, size, inode.
 FileState: TypeAlias = tuple[int, int, int, int]
-#: Gets the bytes of a file that is what is committed.
-Seen: TypeAlias = Callable[[SessionId, Revision, bytes], None]
 #: A file changed within this time of being read may change again with the same timestamps.
 _SETTLED_SECONDS = 2.0
 
@@ -35,6 +32,23 @@ class HandEdit(NamedTuple):
     session_id: SessionId
     revision: Revision | None
     problem: SerializationError | RepositoryError | None
+
+
+class Reading(Protocol):
+    """Somebody who has a use for the bytes of files that turn out to be what is committed."""
+
+    @property
+    def wants_all(self) -> bool:
+        """Whether to read every file: then there is no point in asking for each."""
+        ...
+
+    def wants(self, session_id: SessionId, revision: Revision) -> bool:
+        """Whether the file should be read, although it is known to hold that revision."""
+        ...
+
+    def take(self, session_id: SessionId, revision: Revision, data: bytes) -> None:
+        """Get the bytes of a file that was read."""
+        ...
 
 
 class _Equal(NamedTuple):
@@ -56,6 +70,7 @@ class HandEdits:
         self._runtime = runtime
         #: By the path of the folder, with a slash, and the name of the file.
         self._equal: dict[str, dict[str, _Equal]] = {}
+        self._has_asked_git = False
 
     def tree(self) -> WorkingTree | None:
         """Return the working tree if people may edit sessions there now.
@@ -67,25 +82,26 @@ class HandEdits:
         return None if tree is None or self._repository.is_merging() else tree
 
     def all(
-        self, committed: Mapping[SessionId, Revision], *, seen: Seen | None = None
+        self, committed: Mapping[SessionId, Revision], *, reading: Reading | None = None
     ) -> list[HandEdit]:
         """Return every hand edit; `committed` holds the stored revisions.
 
         Every file is looked at, as by `git status`, and read if it was touched since it was last found
-        equal: an edit that keeps a folder's times would be missed otherwise. `seen` gets the bytes of
-        those that turn out to be what is committed.
+        equal, by us or by git: an edit that keeps a folder's times would be missed otherwise.
         """
         tree = self.tree()
         if tree is None:
             return []
         now = self._runtime.clock()
+        if not self._has_asked_git and (reading is None or not reading.wants_all):
+            self._ask_git(reading)
         found: list[HandEdit] = []
         revision_of = committed.get
         for above, folder, files in tree.visit(DIRECTORY):
             known_of = self._equal.setdefault(above, {}).get
             for name, status in files:
-                state = _state(status)
                 known = known_of(name)
+                state = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
                 if known is not None and known[0] == state and revision_of(known[2]) == known[1]:
                     continue
                 session_id = _session_of(above + name, name, committed)
@@ -97,9 +113,9 @@ class HandEdits:
                 if edit is not None:
                     found.append(edit)
                 elif revision is not None and data is not None:
-                    self._keep(above + name, _Equal(state, revision, session_id), now)
-                    if seen is not None:
-                        seen(session_id, revision, data)
+                    self._keep(above, name, _Equal(state, revision, session_id), now)
+                    if reading is not None:
+                        reading.take(session_id, revision, data)
         return found
 
     def state_of(self, tree: WorkingTree, path: str) -> FileState | None:
@@ -120,13 +136,26 @@ class HandEdits:
     ) -> None:
         """Remember that a file was read, after it was in that state, and held that revision."""
         if state is not None:
-            self._keep(path, _Equal(state, revision, session_id), self._runtime.clock())
+            above, slash, name = path.rpartition("/")
+            self._keep(
+                above + slash, name, _Equal(state, revision, session_id), self._runtime.clock()
+            )
 
-    def _keep(self, path: str, equal: _Equal, now: float) -> None:
+    def _keep(self, above: str, name: str, equal: _Equal, now: float) -> None:
         """Remember a file, unless it could still change without another time."""
         if max(equal.state[0], equal.state[1]) / 1e9 + _SETTLED_SECONDS < now:
+            self._equal.setdefault(above, {})[name] = equal
+
+    def _ask_git(self, reading: Reading | None) -> None:
+        """Take over which files git's index says to be equal; what we found out ourselves stays."""
+        self._has_asked_git = True
+        for path, indexed in self._repository.indexed_files(DIRECTORY).items():
             above, slash, name = path.rpartition("/")
-            self._equal.setdefault(above + slash, {})[name] = equal
+            # Whoever has the right name in a wrong folder is nobody's file, equal or not.
+            session_id, revision = SessionId(name.removesuffix(SUFFIX)), Revision(indexed.id)
+            if reading is None or not reading.wants(session_id, revision):
+                equal = _Equal(indexed[:4], revision, session_id)
+                self._equal.setdefault(above + slash, {}).setdefault(name, equal)
 
 
 def _session_of(path: str, name: str, committed: Mapping[SessionId, Revision]) -> SessionId | None:

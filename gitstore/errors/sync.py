@@ -64,16 +64,26 @@ class RemoteBranchGoneError(SyncError, LookupError):
 
 
 class HistoryRewrittenError(SyncError):
-    """The remote's branch no longer holds a commit it held: somebody forced it."""
+    """The remote's branch no longer holds a commit it held: somebody forced it.
 
-    def __init__(self, *, remote: str, old: CommitId, new: CommitId) -> None:
-        super().__init__(
+    With `here` it is the other way round: ours was rewritten, by a purge, and the remote's branch,
+    at `new`, still holds `old`, so that a merge would bring back what was purged.
+    """
+
+    def __init__(self, *, remote: str, old: CommitId, new: CommitId, here: bool = False) -> None:
+        message = (
             f"its history was rewritten: {old} is no ancestor of {new}; nothing was moved. "
-            "Ask who did it, then fetch(accept_rewrite=True)",
-            remote=remote,
+            "Ask who did it, then fetch(accept_rewrite=True)"
         )
+        if here:
+            message = (
+                f"it has the history that was rewritten here, from {old} on; nothing was moved. "
+                "Replace it with `git push --force-with-lease`, or pull(join=True) to bring all back"
+            )
+        super().__init__(message, remote=remote)
         self.old = old
         self.new = new
+        self.here = here
 
 
 class UnrelatedHistoriesError(SyncError):

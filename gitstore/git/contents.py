@@ -61,10 +61,9 @@ class Contents:
         """Return parents and committer time of a commit."""
         found = self._facts.get(commit)
         if found is None:
-            headers = self.commit(commit)
+            parents, time = self._glanced(bytes.fromhex(commit))
             found = CommitFacts(
-                parents=tuple(CommitId(parent) for parent in headers.get("parent", ())),
-                time=_time_of(headers["committer"][0]),
+                parents=tuple(CommitId(parent.hex()) for parent in parents), time=time
             )
             _keep(self._facts, commit, found)
         return found
@@ -151,13 +150,13 @@ class Contents:
             if one == other:
                 continue
             before, after = (
-                {} if each is None else {entry.name: entry for entry in self.entries(each)}
-                for each in (one, other)
+                {} if each is None else self.raw_entries(each) for each in (one, other)
             )
-            for name in before.keys() | after.keys():
-                mine, theirs = before.get(name), after.get(name)
-                if mine and theirs and (mine.id, mine.mode) == (theirs.id, theirs.mode):
-                    continue
+            for name in dict(before.items() ^ after.items()):
+                mine, theirs = (
+                    trees.entry_of(name, side[name]) if name in side else None
+                    for side in (before, after)
+                )
                 path = prefix + self._text(name, tree=one or other or "")
                 below = [each.id if each and each.is_folder else None for each in (mine, theirs)]
                 if any(below):
@@ -206,13 +205,17 @@ class Contents:
 
     def first_parent(self, commit: bytes) -> tuple[bytes | None, int]:
         """Return the first parent and the time of a commit, by the 20 bytes of ids, quickly."""
+        parents, time = self._glanced(commit)
+        return parents[0] if parents else None, time
+
+    def _glanced(self, commit: bytes) -> tuple[tuple[bytes, ...], int]:
+        """Return parents and time of a commit, for walks: what is packed is not hashed."""
         with translated(self.path):
             data = self._objects.glance(commit, "commit")
         try:
-            parents = tree_and_parents(data)[1]
+            return tree_and_parents(data)[1], time_of(data)
         except ValueError as error:
             raise self._malformed(commit.hex(), "commit") from error
-        return parents[0] if parents else None, time_of(data)
 
     def _files_below(self, commit: CommitId | None, folder: str) -> dict[str, str]:
         """Return path and id of the files two levels below a folder of a commit."""
@@ -234,9 +237,3 @@ def _keep(memory: dict[CommitId, _T], commit: CommitId, value: _T) -> None:
     if len(memory) >= _COMMITS_KEPT:
         memory.clear()
     memory[commit] = value
-
-
-def _time_of(signature: str) -> int:
-    """Return the seconds of an author or committer line; 0 if it has none."""
-    seconds = signature.rpartition("> ")[2].partition(" ")[0]
-    return int(seconds) if seconds.lstrip("-").isdigit() else 0

@@ -73,6 +73,37 @@ class Location:
         return self.root is not None if value is None else value.lower() in {*TRUE, "always"}
 
 
+def elsewhere(location: Location, branch: str) -> str | None:
+    """Return the working tree, other than the location's own, that has a branch checked out."""
+    above = os.path.join(location.common, "worktrees")
+    controls = [os.path.join(above, name) for name in _listed(above)]
+    if (location.config.get("core", "bare") or "").lower() not in TRUE:
+        controls.append(location.common)
+    for control in controls:
+        if control == location.control or _line(control, "HEAD") != f"ref: refs/heads/{branch}":
+            continue
+        # Of a linked one, git notes where its .git file is; the folder may be gone since.
+        pointer = _line(control, "gitdir") if control != location.common else control
+        if os.path.exists(os.path.join(control, pointer)):
+            return os.path.dirname(os.path.join(control, pointer))
+    return None
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _line(folder: str, name: str) -> str:
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
 def locate(path: str) -> Location:
     """Find the repository whose working tree or bare folder is exactly `path`.
 

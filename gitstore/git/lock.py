@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from gitstore.errors import RepositoryLockedError, UnsupportedRepositoryError
+from gitstore.git import keep
 from gitstore.git.files import discard, write_parts
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _OWN = "own-"
 _TEMPORARY = "tmp-"
 _SCRATCH = "in-"
 
-#: Writer locks held by this process: a forked child must not keep them alive.
+#: Locks held by this process: a forked child must not keep them alive.
 _held: set[int] = set()
 
 
@@ -43,6 +44,16 @@ def _forget_after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+@contextmanager
+def not_inherited(descriptor: int) -> Generator[None]:
+    """Have a child that is forked meanwhile close a file, which it would else keep locked."""
+    _held.add(descriptor)
+    try:
+        yield
+    finally:
+        _held.discard(descriptor)
 
 
 class Workshop:
@@ -118,6 +129,7 @@ class Workshop:
                 if descriptor >= 0:
                     shutil.rmtree(path, ignore_errors=True)
                     os.close(descriptor)
+        keep.recover(self._common)
 
     def lock(self, target: str) -> GitLock:
         """Take git's lock on `target`, a path below the git directory.

@@ -22,6 +22,7 @@ from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID
 from dulwich.pack import PackFileDisappeared, UnresolvedDeltas
 
+from gitstore.errors import CorruptRepositoryError
 from gitstore.git.commitgraph import CommitGraphs
 from gitstore.git.config import TRUE
 from gitstore.git.loose import LooseObjects, corrupt
@@ -32,7 +33,6 @@ from gitstore.git.staged import KINDS, NUMBERS, Staged, framed, object_id
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from gitstore.errors import CorruptRepositoryError
     from gitstore.git.commitgraph import CommitGraph
     from gitstore.git.config import Config
     from gitstore.git.files import Disk
@@ -101,7 +101,7 @@ class Objects:
         """
         found = self.lookup(name)
         if found is None:
-            raise self._corrupt(name, "is missing")
+            raise self._missing(name)
         if found[0] != kind:
             raise self._corrupt(name, f"is a {found[0]}, not a {kind}")
         return found[1]
@@ -180,7 +180,8 @@ class Objects:
     def write(self, staged: Staged) -> None:
         """Write objects and make them durable: as one pack, or loose where packs abound.
 
-        All of them, also what is there already: that may be damaged, or not be durable yet.
+        All of them, also what is there already: that may be damaged, or not be durable yet. To be
+        followed by `release`.
         """
         if self._packing.is_crowded():
             staged.pack = None
@@ -191,6 +192,14 @@ class Objects:
         written = self._packing.write(staged.objects())
         staged.pack = written.path
         self._quick.add(written.path, written.index_data, written.parts, is_current=is_current)
+
+    def release(self, staged: Staged) -> None:
+        """Leave what was written to git, which drops what no ref names by now."""
+        if staged.pack is not None:
+            is_current = self._quick.is_current()
+            self._packing.release(staged.pack)
+            if is_current:
+                self._quick.look_away()
 
     def put_back(self, staged: Staged) -> None:
         """Write again whatever a `git gc --prune=now` took away before a ref named it."""
@@ -212,11 +221,11 @@ class Objects:
     def _read_quick(self, name: str, *, again: bool = False) -> tuple[str, bytes] | None:
         """Return an object if the packs that are open hold it, whole; `again` asks the new ones."""
         self._quick.refresh()
-        found = self._quick.read(bytes.fromhex(name), again=again)
-        kind = None if found is None else KINDS.get(found[0])
-        if found is None or kind is None or object_id(kind, found[1]) != name:
-            return None
-        return kind, found[1]
+        for number, data in self._quick.copies(bytes.fromhex(name), again=again):
+            kind = KINDS.get(number)
+            if kind is not None and object_id(kind, data) == name:
+                return kind, data
+        return None
 
     def _read_packed(self, name: str) -> tuple[str, bytes] | None:
         found = self._read_quick(name, again=True)
@@ -263,6 +272,12 @@ class Objects:
                 self._stores.append(store)
                 return
         store.close()
+
+    def _missing(self, name: str) -> CorruptRepositoryError:
+        if os.path.exists(os.path.join(self._repository, "shallow")):
+            message = f"object {name} is not in this shallow clone; run `git fetch --unshallow`"
+            return CorruptRepositoryError(message, path=self._repository, object_id=name)
+        return self._corrupt(name, "is missing")
 
     def _corrupt(self, name: str, problem: str) -> CorruptRepositoryError:
         return corrupt(self._repository, name, problem)

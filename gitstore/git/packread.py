@@ -21,7 +21,7 @@ from dulwich import pack as dulwich_pack
 from dulwich.errors import ApplyDeltaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 #: What kind of object it is, as a pack numbers them, and its data.
 Found: TypeAlias = tuple[int, bytes]
@@ -78,6 +78,10 @@ class QuickPacks:
         """Whether no pack has come or gone since the last look."""
         return self._packs is not None and self._state == self._stamp()
 
+    def look_away(self) -> None:
+        """Take the folder's last change for one that brought and took no pack."""
+        self._state = self._stamp()
+
     def add(self, path: str, index: bytes, parts: Sequence[bytes], *, is_current: bool) -> None:
         """Take in a pack that was just written, so that nobody has to open it.
 
@@ -96,11 +100,17 @@ class QuickPacks:
             if is_current:
                 self._state = self._stamp()
 
-    def read(self, name: bytes, *, again: bool = False) -> Found | None:
+    def read(self, name: bytes) -> Found | None:
         """Return the object with these 20 bytes of id, or None for one to be looked for elsewhere.
 
-        `again` looks into packs that are new since the last look, and nowhere else. Not hashed: the
-        caller decides whether a damaged pack could hurt.
+        Not hashed: the caller decides whether a damaged pack could hurt.
+        """
+        return next(self.copies(name), None)
+
+    def copies(self, name: bytes, *, again: bool = False) -> Iterator[Found]:
+        """Return what each pack has under an id: one that is damaged may have another object's data.
+
+        `again` looks into packs that are new since the last look, and nowhere else.
         """
         for pack in self._opened(again=True) if again else self._packs or self._opened():
             try:
@@ -108,8 +118,7 @@ class QuickPacks:
             except _FAILURES:
                 continue
             if found is not None:
-                return found
-        return None
+                yield found
 
     def _stamp(self) -> int:
         try:

@@ -8,18 +8,18 @@ names that git's have, so that `git prune` removes what a crash leaves.
 from __future__ import annotations
 
 import os
-import struct
 from hashlib import sha1
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
+from gitstore.git import keep, packformat
 from gitstore.git.deflate import configured_level, deflate
 from gitstore.git.deltas import Base
 from gitstore.git.files import discard
 from gitstore.git.staged import NUMBERS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from gitstore.git.config import Config
     from gitstore.git.files import Disk
@@ -36,12 +36,7 @@ SMALL_PACK_BYTES: Final = 1 << 20
 _DEPTH_MAX: Final = 50
 #: Bytes of a tree below which it is not worth a delta.
 _DELTA_BYTES_MIN: Final = 256
-_OFS_DELTA: Final = 6
 _ATTEMPTS: Final = 5
-_HEADER: Final = struct.Struct(">4sLL")
-_PACK_HEADER: Final = b"PACK"
-_INDEX_HEADER: Final = b"\xfftOc\0\0\0\x02"
-_VERSION: Final = 2
 
 
 class Written(NamedTuple):
@@ -64,6 +59,7 @@ class PackWriter:
     """Writes packs into one folder of objects. Used by one thread at a time, under the writer lock."""
 
     def __init__(self, common: str, *, disk: Disk, runtime: Runtime, config: Config) -> None:
+        self._common = common
         self._folder = os.path.join(common, "objects", "pack")
         self._disk = disk
         self._runtime = runtime
@@ -86,14 +82,16 @@ class PackWriter:
         return _is_crowded(census)
 
     def write(self, objects: Collection[StagedObject]) -> Written:
-        """Write objects as one pack, and make it durable."""
+        """Write objects as one pack, make it durable, and have git keep it until its `release`."""
         level = configured_level(self._config, "pack", "compression")
         parts, entries = _pack(objects, level)
-        index = _index(entries, parts[-1])
+        index = packformat.index(entries, parts[-1])
         base = os.path.join(self._folder, "pack-" + parts[-1].hex())
         before = self.census()
         if before.stamp < 0:
             self._disk.make_folder(self._folder)
+        # Before it is there: who drops packs must not have seen it without.
+        keep.keep(self._common, base, disk=self._disk)
         for left in reversed(range(_ATTEMPTS)):
             try:
                 self._put(base, parts, index)
@@ -106,6 +104,13 @@ class PackWriter:
         small = sum(map(len, parts)) < SMALL_PACK_BYTES
         self._census = Census(_stamp(self._folder), before.small + small, before.total + 1)
         return Written(base, index, parts)
+
+    def release(self, base: str) -> None:
+        """Leave a pack to git again: a ref names what is in it, or nobody will."""
+        is_current = self._census.stamp == _stamp(self._folder)
+        keep.release(self._common, base)
+        if is_current:
+            self._census = self._census._replace(stamp=_stamp(self._folder))
 
     def _put(self, base: str, parts: list[bytes], index: bytes) -> None:
         token = self._runtime.token()
@@ -124,19 +129,13 @@ class PackWriter:
         self._disk.sync_folder(self._folder)
 
 
-class _Entry(NamedTuple):
-    """Where an object is in a pack: the 20 bytes of its id, the checksum of its bytes, its place."""
-
-    name: bytes
-    crc: int
-    offset: int
-
-
-def _pack(objects: Collection[StagedObject], level: int) -> tuple[list[bytes], list[_Entry]]:
+def _pack(
+    objects: Collection[StagedObject], level: int
+) -> tuple[list[bytes], list[packformat.Entry]]:
     """Return the parts of a pack, its checksum last, and its entries."""
-    parts = [_HEADER.pack(_PACK_HEADER, _VERSION, len(objects))]
+    parts = [packformat.pack_header(len(objects))]
     digest = sha1(parts[0], usedforsecurity=False)
-    entries: list[_Entry] = []
+    entries: list[packformat.Entry] = []
     offset = len(parts[0])
     #: Where the objects that deltas can be made against are, how deep, and what they hold.
     bases: dict[str, tuple[int, int, bytes]] = {}
@@ -144,66 +143,20 @@ def _pack(objects: Collection[StagedObject], level: int) -> tuple[list[bytes], l
         place, depth, data = bases.get(each.like or "", (0, _DEPTH_MAX, b""))
         if depth < _DEPTH_MAX and min(len(data), len(each.data)) >= _DELTA_BYTES_MIN:
             delta = Base(data).delta(each.data)
-            number, size = _OFS_DELTA, len(delta)
-            body = _distance(offset - place) + deflate(delta, level)
+            number, size = packformat.OFS_DELTA, len(delta)
+            body = packformat.distance(offset - place) + deflate(delta, level)
         else:
             number, size, depth = NUMBERS[each.kind], len(each.data), -1
             body = deflate(each.data, level)
-        part = _entry_header(number, size) + body
+        part = packformat.entry_header(number, size) + body
         if each.kind == "tree":
             bases[each.name] = offset, depth + 1, each.data
-        entries.append(_Entry(bytes.fromhex(each.name), crc32(part), offset))
+        entries.append(packformat.Entry(bytes.fromhex(each.name), crc32(part), offset))
         digest.update(part)
         parts.append(part)
         offset += len(part)
     parts.append(digest.digest())
     return parts, entries
-
-
-def _index(entries: Iterable[_Entry], checksum: bytes) -> bytes:
-    """Return the index of a pack of less than two gigabytes."""
-    rows = sorted(entries)
-    fan = [0] * 256
-    for row in rows:
-        fan[row.name[0]] += 1
-    for place in range(1, 256):
-        fan[place] += fan[place - 1]
-    count = len(rows)
-    body = b"".join(
-        [
-            _INDEX_HEADER,
-            struct.pack(">256L", *fan),
-            *(row.name for row in rows),
-            struct.pack(f">{count}L", *(row.crc for row in rows)),
-            struct.pack(f">{count}L", *(row.offset for row in rows)),
-            checksum,
-        ]
-    )
-    return body + sha1(body, usedforsecurity=False).digest()
-
-
-def _entry_header(number: int, size: int) -> bytes:
-    """Return kind and size of an entry: four bits of size, then seven a byte."""
-    first, size = number << 4 | size & 15, size >> 4
-    return bytes([first | 0x80]) + _varint(size) if size else bytes([first])
-
-
-def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 -- seven bits a byte
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
-
-
-def _distance(value: int) -> bytes:
-    """Return how far before a delta its base is: seven bits a byte, the highest first."""
-    parts = [value & 0x7F]
-    while value := value >> 7:
-        value -= 1
-        parts.append(value & 0x7F | 0x80)
-    return bytes(reversed(parts))
 
 
 def _is_crowded(census: Census) -> bool:

@@ -21,6 +21,7 @@ from gitstore.git import trees
 from gitstore.git.draft import identity
 from gitstore.git.files import Signature, discard
 from gitstore.git.index import Index
+from gitstore.git.location import elsewhere
 from gitstore.git.objects import OBJECT_BYTES_MAX, object_id
 from gitstore.git.refs import ref_change
 
@@ -115,8 +116,26 @@ class Publisher:
         `held` are the locks, if the caller took them before making the draft. `committed` returns the session files of the draft's base; it is asked only when somebody
         else has written the index.
         """
+        if tree is None:
+            self._check_elsewhere()
+        try:
+            self._objects.write(draft.staged)
+            return self._move(draft, tree=tree, seen=seen, who=who, committed=committed, held=held)
+        finally:
+            self._objects.release(draft.staged)
+
+    def _move(
+        self,
+        draft: Draft,
+        *,
+        tree: WorkingTree | None,
+        seen: Mapping[str, WorkingFile | None],
+        who: Author,
+        committed: Callable[[], Mapping[str, str]],
+        held: Locks | None,
+    ) -> bool:
+        """Move working files, index and branch to a draft whose objects are written."""
         assert draft.tip is not None
-        self._objects.write(draft.staged)
         with ExitStack() as undo:
             changes = [] if tree is None else _replacements(tree, draft, seen, undo)
             locks = held or undo.enter_context(self.holding(tree))
@@ -129,7 +148,13 @@ class Publisher:
                 check_in = _CheckIn(tree, changes, locks.index, self._workshop.temporary())
                 if not self._apply(check_in, draft, undo, committed):
                     return False
-            locks.ref.publish()
+            try:
+                locks.ref.publish()
+            except BaseException:
+                # Interrupted, perhaps when it was done: the files must not go back then.
+                if self._refs.read(self._ref) == draft.tip:
+                    undo.pop_all()
+                raise
             undo.pop_all()
         if check_in is not None:
             check_in.keep()
@@ -225,6 +250,17 @@ class Publisher:
         except OSError:
             # The save is done, and git works without a reflog: no reason to call it failed.
             return
+
+    def _check_elsewhere(self) -> None:
+        """Refuse to move a branch below another working tree, as git does.
+
+        The files there would look like edits that take back what was saved.
+        """
+        branch = self._ref.removeprefix("refs/heads/")
+        root = elsewhere(self._location, branch)
+        if root is not None:
+            message = f"{branch} is checked out in {root}; nothing was moved. Open the store there"
+            raise RepositoryError(message, path=self._location.path)
 
     def _is_checked_out(self) -> bool:
         """Whether HEAD is on the branch, in a repository with a working tree."""

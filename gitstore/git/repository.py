@@ -7,6 +7,7 @@ visible in the order of DESIGN section 6, or not at all.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from gitstore.git.checkout import WorkingTree
 from gitstore.git.draft import Draft, identity
 from gitstore.git.files import Disk
 from gitstore.git.graph import CommitFacts
+from gitstore.git.indexstates import indexed_files
 from gitstore.git.location import Location, check, check_branch, create, locate
 from gitstore.git.lock import Workshop
 from gitstore.git.notes import Note
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from gitstore.git.checkout import WorkingFile
+    from gitstore.git.indexstates import IndexedFile
     from gitstore.types import Author, CommitId, Durability, Runtime
 
 
@@ -137,6 +140,10 @@ class Repository(Traffic):
     def is_merging(self) -> bool:
         """Whether a merge, cherry-pick or revert waits in the working tree to be finished."""
         return self._location.is_merging
+
+    def indexed_files(self, folder: str) -> dict[str, IndexedFile]:
+        """Return the working files below a folder that git's index vouches for, by path."""
+        return indexed_files(os.path.join(self._location.control, "index"), folder)
 
     # --- writing --------------------------------------------------------------
 
@@ -258,14 +265,17 @@ class Repository(Traffic):
         assert draft.tip is not None
         ref = f"refs/heads/{check_branch(name, path=self.path)}"
         with translated(self.path):
-            self._objects.write(draft.staged)
-            lock = self._refs.lock(ref)
             try:
-                if self._refs.read(ref) is not None:
-                    return False
-                lock.stage(f"{draft.tip}\n".encode())
-                lock.publish()
+                self._objects.write(draft.staged)
+                lock = self._refs.lock(ref)
+                try:
+                    if self._refs.read(ref) is not None:
+                        return False
+                    lock.stage(f"{draft.tip}\n".encode())
+                    lock.publish()
+                finally:
+                    lock.release()
+                self._refs.sync(ref)
             finally:
-                lock.release()
-            self._refs.sync(ref)
+                self._objects.release(draft.staged)
         return True

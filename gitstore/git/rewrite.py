@@ -94,6 +94,15 @@ class Rewritten:
         """How many commits are not what they were."""
         return sum(old != new for old, new in self.became.items())
 
+    def first(self, commits: Commits) -> list[CommitId]:
+        """Return the oldest commits that are not what they were: all of their parents are."""
+        became = self.became
+        return [
+            old
+            for old, new in became.items()
+            if old != new and all(became[parent] == parent for parent in commits[old].parents)
+        ]
+
 
 class WithoutPath:
     """Trees without one file; folders that it leaves empty go too."""

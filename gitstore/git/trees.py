@@ -7,6 +7,7 @@ the name of a folder sorts as if it ended with ``/``.
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -125,9 +126,14 @@ def raw_entries(tree: bytes) -> dict[bytes, bytes]:
     """
     found = _all_entries(tree)
     # Mode, space, name, NUL and id: anything in between was passed over.
-    if sum(len(mode) + len(name) for mode, name, _ in found) + 21 * len(found) != len(tree):
+    if len(b"".join(chain.from_iterable(found))) + len(found) != len(tree):
         raise ValueError("something in it is no entry")
     return {name: mode + object_id for mode, name, object_id in found}
+
+
+def entry_of(name: bytes, raw: bytes) -> Entry:
+    """Return one of the raw entries as an entry, of which no place in a tree is known."""
+    return Entry(raw[: -_ID_BYTES - 1], name, raw[-_ID_BYTES:].hex(), 0, 0)
 
 
 def _locate_regular(tree: bytes, name: bytes) -> tuple[bytes, int] | None:

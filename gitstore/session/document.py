@@ -12,15 +12,26 @@ that, and what is written must be readable. Nothing in the result is shared with
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from gitstore.session.checks import (
+    Dump,
+    flag,
+    free_map,
+    grant_kind,
+    list_of,
+    map_of,
+    maybe_text,
+    maybe_u8,
+    number,
+    text,
+    texts,
+    u32,
+    u64,
+    wrong_type,
+)
 from gitstore.session.parts import (
-    U8_MAX,
-    U32_MAX,
-    U64_MAX,
     CodingStylePreferences,
     CommunicationPreferences,
     CompactedTurn,
@@ -38,127 +49,21 @@ from gitstore.session.skills import (
     AutoTriggerConfig,
     CommandGrant,
     ComponentSnapshot,
-    GrantKind,
     Interval,
     OnEvent,
     OnFileEdit,
     SkillConfig,
 )
 from gitstore.session.times import format_time, to_ms
-from gitstore.session.values import RefusedError, Value, is_list, is_map, plain
+from gitstore.session.values import RefusedError, Value, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-#: Checks a value and copies it; raises RefusedError.
-Dump: TypeAlias = Callable[[Any], Any]
+    from collections.abc import Callable, Sequence
 
 #: (field, how to write it) is always written; (field, how, default) is left out at that default.
 _Field: TypeAlias = tuple[str, Dump] | tuple[str, Dump, Any]
 #: Field, key, how, and the type and value that are left out.
 _Step: TypeAlias = tuple[str, str, Dump, type[Any] | None, Any]
-
-
-def _not(value: Value, wanted: str) -> RefusedError:
-    return RefusedError(f"must be {wanted}, not {type(value).__name__}")
-
-
-def _text(value: Value) -> str:
-    if type(value) is str:
-        return value
-    if not isinstance(value, str):
-        raise _not(value, "text")
-    return str.__str__(value)
-
-
-def _maybe_text(value: Value) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _integer(largest: int) -> Dump:
-    def dump(value: Value) -> int:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise _not(value, "a whole number")
-        if not 0 <= value <= largest:
-            problem = f"must be from 0 to {largest}"
-            raise RefusedError(problem)
-        return int.__int__(value)
-
-    return dump
-
-
-_u8: Final = _integer(U8_MAX)
-_u32: Final = _integer(U32_MAX)
-_u64: Final = _integer(U64_MAX)
-
-
-def _maybe_u8(value: Value) -> int | None:
-    return None if value is None else cast("int", _u8(value))
-
-
-def _number(value: Value) -> float:
-    if isinstance(value, bool) or not isinstance(value, float | int):
-        raise _not(value, "a number")
-    if not math.isfinite(value):
-        problem = "must be a finite number"
-        raise RefusedError(problem)
-    return float(value)
-
-
-def _flag(value: Value) -> bool:
-    if not isinstance(value, bool):
-        raise _not(value, "true or false")
-    return value
-
-
-def _grant_kind(value: Value) -> str:
-    try:
-        return GrantKind(value).value
-    except ValueError as error:
-        problem = "must be Persistent or OneTime"
-        raise RefusedError(problem) from error
-
-
-def _list(dump: Dump) -> Dump:
-    def dump_all(value: Value) -> list[Any]:
-        if not is_list(value):
-            raise _not(value, "a list")
-        result: list[Any] = []
-        try:
-            for item in value:
-                result.append(dump(item))  # noqa: PERF401 - its length tells where it went wrong
-        except RefusedError as error:
-            raise error.inside(len(result)) from None
-        return result
-
-    return dump_all
-
-
-def _map(dump: Dump) -> Dump:
-    """Write a map sorted by key: ORCS writes these in random order."""
-
-    def dump_all(value: Value) -> dict[str, Any]:
-        if not is_map(value):
-            raise _not(value, "a map")
-        if not value:
-            return {}
-        for key in value:
-            if not isinstance(key, str):
-                raise _not(key, "a map with text as keys")
-        result: dict[str, Any] = {}
-        key = ""
-        try:
-            for key in sorted(value):
-                result[_text(key)] = dump(value[key])
-        except RefusedError as error:
-            raise error.inside(key) from None
-        return result
-
-    return dump_all
-
-
-_texts: Final = _list(_text)
-_values: Final = _map(plain)
 
 
 class _Form:
@@ -171,7 +76,7 @@ class _Form:
 
     def time(self, value: Value) -> Value:
         if not isinstance(value, datetime):
-            raise _not(value, "a datetime")
+            raise wrong_type(value, "a datetime")
         try:
             return self._format(value)
         except ValueError as error:
@@ -184,7 +89,7 @@ class _Form:
 
         def dump(part: Value) -> dict[str, Any]:
             if not isinstance(part, kind):
-                raise _not(part, f"a {kind.__name__}")
+                raise wrong_type(part, f"a {kind.__name__}")
             result: dict[str, Any] = {}
             _write(vars(part), steps, result)
             extra = part.__pydantic_extra__
@@ -198,9 +103,9 @@ class _Form:
 
     def trigger(self) -> Dump:
         kinds: dict[type[Any], Dump] = {
-            OnFileEdit: self.part(OnFileEdit, [("glob", _text)]),
-            OnEvent: self.part(OnEvent, [("kind", _text)]),
-            Interval: self.part(Interval, [("seconds", _u64)]),
+            OnFileEdit: self.part(OnFileEdit, [("glob", text)]),
+            OnEvent: self.part(OnEvent, [("kind", text)]),
+            Interval: self.part(Interval, [("seconds", u64)]),
         }
 
         def dump(value: Value) -> Value:
@@ -212,7 +117,7 @@ class _Form:
                     raise error.inside(kind.__name__) from None
             if kind in NAME_TRIGGERS:
                 return kind.__name__
-            raise _not(value, "a trigger")
+            raise wrong_type(value, "a trigger")
 
         return dump
 
@@ -249,47 +154,50 @@ def _write_extra(extra: dict[str, Any], steps: list[_Step], result: dict[str, An
             problem = "is an unknown field that has the name of a known one in this form"
             raise RefusedError(problem, where=key)
         try:
-            result[_text(key)] = plain(value)
+            result[text(key)] = plain(value)
         except RefusedError as error:
             raise error.inside(key) from None
 
 
-def _history(form: _Form) -> Dump:
+def _turn(form: _Form) -> Dump:
     call = form.part(
         ToolCallRecord,
         [
-            ("tool_name", _text),
+            ("tool_name", text),
             ("args", plain, None),
             ("result", plain, None),
-            ("success", _flag),
-            ("duration_ms", _u64, 0),
+            ("success", flag),
+            ("duration_ms", u64, 0),
         ],
     )
-    turn = form.part(
+    return form.part(
         ConversationTurn,
         [
-            ("id", _text),
+            ("id", text),
             ("timestamp", form.time),
-            ("role", _text),
-            ("content", _text),
-            ("tool_calls", _list(call), []),
-            ("tags", _texts, []),
-            ("metadata", _values, {}),
+            ("role", text),
+            ("content", text),
+            ("tool_calls", list_of(call), []),
+            ("tags", texts, []),
+            ("metadata", free_map, {}),
         ],
     )
+
+
+def _history(form: _Form) -> Dump:
     compacted = form.part(
         CompactedTurn,
         [
-            ("summary", _text),
-            ("turn_count", _u64),
+            ("summary", text),
+            ("turn_count", u64),
             ("start_time", form.time),
             ("end_time", form.time),
         ],
     )
     return form.part(
         ConversationHistory,
-        [("compacted", _list(compacted), []), ("max_turns", _u64, 1000)],
-        last=("turns", _list(turn), []),
+        [("compacted", list_of(compacted), []), ("max_turns", u64, 1000)],
+        last=("turns", list_of(_turn(form)), []),
     )
 
 
@@ -297,24 +205,24 @@ def _project(form: _Form) -> Dump:
     fact = form.part(
         LearnedFact,
         [
-            ("key", _text),
-            ("value", _text),
-            ("source", _text),
-            ("confidence", _number, 1.0),
+            ("key", text),
+            ("value", text),
+            ("source", text),
+            ("confidence", number, 1.0),
             ("learned_at", form.time),
         ],
     )
-    injection = form.part(ContextInjection, [("id", _text), ("timing", _text), ("content", _text)])
+    injection = form.part(ContextInjection, [("id", text), ("timing", text), ("content", text)])
     return form.part(
         ProjectContext,
         [
-            ("root_path", _maybe_text, None),
-            ("name", _maybe_text, None),
-            ("technologies", _texts, []),
-            ("key_files", _texts, []),
-            ("architecture_notes", _texts, []),
-            ("learned_facts", _list(fact), []),
-            ("persistent_contexts", _list(injection), []),
+            ("root_path", maybe_text, None),
+            ("name", maybe_text, None),
+            ("technologies", texts, []),
+            ("key_files", texts, []),
+            ("architecture_notes", texts, []),
+            ("learned_facts", list_of(fact), []),
+            ("persistent_contexts", list_of(injection), []),
         ],
     )
 
@@ -323,20 +231,20 @@ def _preferences(form: _Form) -> Dump:
     style = form.part(
         CodingStylePreferences,
         [
-            ("preferred_languages", _texts, []),
-            ("indent", _maybe_text, None),
-            ("indent_size", _maybe_u8, None),
-            ("naming_convention", _maybe_text, None),
-            ("comment_style", _maybe_text, None),
+            ("preferred_languages", texts, []),
+            ("indent", maybe_text, None),
+            ("indent_size", maybe_u8, None),
+            ("naming_convention", maybe_text, None),
+            ("comment_style", maybe_text, None),
         ],
     )
     communication = form.part(
         CommunicationPreferences,
         [
-            ("verbosity", _maybe_text, None),
-            ("language", _maybe_text, None),
-            ("formality", _maybe_text, None),
-            ("include_examples", _flag, False),
+            ("verbosity", maybe_text, None),
+            ("language", maybe_text, None),
+            ("formality", maybe_text, None),
+            ("include_examples", flag, False),
         ],
     )
     return form.part(
@@ -344,23 +252,23 @@ def _preferences(form: _Form) -> Dump:
         [
             ("coding_style", style, {}),
             ("communication", communication, {}),
-            ("frequent_tools", _texts, []),
-            ("custom", _values, {}),
+            ("frequent_tools", texts, []),
+            ("custom", free_map, {}),
         ],
     )
 
 
 def _skill(form: _Form) -> Dump:
     auto = form.part(
-        AutoTriggerConfig, [("enabled", _flag, False), ("triggers", _list(form.trigger()), [])]
+        AutoTriggerConfig, [("enabled", flag, False), ("triggers", list_of(form.trigger()), [])]
     )
     return form.part(
         SkillConfig,
         [
-            ("skill_id", _text),
-            ("enabled", _flag),
+            ("skill_id", text),
+            ("enabled", flag),
             ("auto_trigger", auto, {}),
-            ("params", _values, {}),
+            ("params", free_map, {}),
         ],
     )
 
@@ -369,32 +277,35 @@ def _session(form: _Form) -> Dump:
     snapshot = form.part(
         ComponentSnapshot,
         [
-            ("component_fqn", _text),
-            ("version", _u32, 1),
+            ("component_fqn", text),
+            ("version", u32, 1),
             ("state", plain, None),
-            ("metadata", _values, {}),
+            ("metadata", free_map, {}),
         ],
     )
-    grant = form.part(CommandGrant, [("pattern", _text), ("kind", _grant_kind)])
+    grant = form.part(CommandGrant, [("pattern", text), ("kind", grant_kind)])
     return form.part(
         Part,
         [
-            ("id", _text),
-            ("version", _u32),
+            ("id", text),
+            ("version", u32),
             ("created_at", form.time),
             ("updated_at", form.time),
             ("project_context", _project(form), {}),
             ("preferences", _preferences(form), {}),
-            ("skill_configs", _map(_skill(form)), {}),
-            ("component_snapshots", _map(snapshot), {}),
-            ("granted_commands", _list(grant), []),
-            ("metadata", _values, {}),
+            ("skill_configs", map_of(_skill(form)), {}),
+            ("component_snapshots", map_of(snapshot), {}),
+            ("granted_commands", list_of(grant), []),
+            ("metadata", free_map, {}),
         ],
         last=("history", _history(form), {}),
     )
 
 
+_yaml: Final = _Form(format_time, suffix="", complete=False)
 #: Writes a SessionAsset as the plain value that goes to YAML.
-dump_document: Final = _session(_Form(format_time, suffix="", complete=False))
+dump_document: Final = _session(_yaml)
+#: Writes one turn as `dump_document` does.
+dump_turn: Final = _turn(_yaml)
 #: Writes a SessionAsset as the plain value that goes to ORCS JSON.
 dump_orcs: Final = _session(_Form(to_ms, suffix="_ms", complete=True))

@@ -49,7 +49,7 @@ from gitstore.session.values import RefusedError, Value, is_list, is_map
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from gitstore.session.document import Dump
+    from gitstore.session.checks import Dump
     from gitstore.types import Revision
 
 __all__ = [

@@ -26,6 +26,7 @@ from tests.benchmarks.workloads import (
     reading,
     resources,
     saving,
+    syncing,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ WORKLOADS: dict[str, Callable[[Bench], list[Row]]] = {
     "history": history.history,
     "growth": growing.growth,
     "automatic": growing.automatic,
-    "push": growing.push,
+    "divergence": syncing.divergence,
+    "push": syncing.push,
+    "exchange": syncing.exchange,
 }
 
 

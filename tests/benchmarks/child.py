@@ -180,18 +180,40 @@ def read_versions(folder: str, commits: list[str]) -> dict[str, Any]:
     return {"ms": samples.wall, "cpu": samples.cpu}
 
 
-def push(folder: str) -> dict[str, Any]:
-    """Save one session and push; tell the processor time of the push in this process."""
-    with BlockingSessionStore.open(folder) as store:
-        act: Callable[[], object] | None = getattr(store, "push", None)
-        if act is None:
-            return {"absent": "the store has no push()"}
-        asset = store.load(name_of(0))
-        change(asset, seed=time.monotonic_ns() % 100_000, size=SMALL)
-        store.save(asset)
-        cpu = cpu_seconds()
-        took = timed(act)
-        return {"ms": took, "cpu": (cpu_seconds() - cpu) * 1000}
+def exchange(folder: str, verb: str, times: int, seed: int | None = None) -> dict[str, Any]:
+    """Fetch, pull, push or sync so many times, each after a save if there is a seed.
+
+    Tells the processor time of this process alone: a remote by path is a program, as it is to git.
+    """
+    samples = Samples()
+    with _opened(folder) as store:
+        act: Callable[[], object] = getattr(store, verb)
+        for number in range(times):
+            if seed is not None:
+                asset = store.load(name_of(0))
+                change(asset, seed=seed + number, size=SMALL)
+                store.save(asset)
+            cpu = time.process_time()
+            samples.wall.append(timed(act))
+            samples.cpu.append((time.process_time() - cpu) * 1000)
+    return {"ms": samples.wall, "cpu": samples.cpu, "peak": peak_megabytes()}
+
+
+def stand(folder: str, times: int, seed: int) -> dict[str, Any]:
+    """Ask how a store stands: first thing, again, and after a save each."""
+    with _opened(folder) as store:
+        first = timed(store.sync_status)
+        warm = [timed(store.sync_status) for _ in range(times)]
+        status = store.sync_status()
+        saved = []
+        for number in range(times):
+            asset = store.load(name_of(0))
+            change(asset, seed=seed + number, size=SMALL)
+            store.save(asset)
+            saved.append(timed(store.sync_status))
+    return {
+        "first": first, "warm": warm, "saved": saved, "ahead": status.ahead, "behind": status.behind,
+    }  # fmt: skip
 
 
 def saves(folder: str, count: int, durability: Any, seed: int) -> dict[str, Any]:
@@ -208,7 +230,7 @@ _FUNCTIONS = {
     function.__name__: function
     for function in (
         load_cold, list_cold, parse_files, memory_list, memory_save, grow, grow_more, save_for_long, maintain,
-        read_versions, push, saves,
+        read_versions, exchange, stand, saves,
     )
 }  # fmt: skip
 

@@ -16,10 +16,14 @@ _START = 1_700_000_000
 
 
 def commit_stream(
-    files: Iterable[tuple[str, bytes]], *, number: int = 0, message: bytes = b"Update session"
+    files: Iterable[tuple[str, bytes]],
+    *,
+    number: int = 0,
+    message: bytes = b"Update session",
+    ref: bytes = b"refs/heads/main",
 ) -> Iterator[bytes]:
     """Give one commit of those files, for git fast-import."""
-    yield b"commit refs/heads/main\ncommitter B <b@example.org> %d +0000\n" % (_START + number)
+    yield b"commit %s\ncommitter B <b@example.org> %d +0000\n" % (ref, _START + number)
     yield b"data %d\n%s\n" % (len(message), message)
     for path, data in files:
         yield b"M 100644 inline %s\ndata %d\n" % (path.encode(), len(data))

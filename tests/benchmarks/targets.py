@@ -14,6 +14,8 @@ from tests.benchmarks.workloads.encoding import PYYAML_C, RUAMEL_C
 from tests.benchmarks.workloads.growing import GC
 from tests.benchmarks.workloads.reading import CHANGED, COLD, EMPTY_HOP, HOP, PARSED, WARM, YAML_C
 from tests.benchmarks.workloads.saving import GIT_PART
+from tests.benchmarks.workloads.syncing import COUNT, FIRST, GIT_FETCH, GIT_PUSH, SAVED
+from tests.benchmarks.workloads.syncing import WARM as WARM_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -137,6 +139,34 @@ def _growth(text: str, workload: str, times: float) -> Target:
     return Target(text, ours, theirs, at_most=times)
 
 
+def _over_git(text: str, workload: str, peer: str, times: float, **parameters: str | int) -> Target:
+    ours, theirs = (Figure(workload, subject, {**parameters}) for subject in (OURS, peer))
+    return Target(text, ours, theirs, at_most=times)
+
+
+_SYNCING: Final = [
+    _over_git("ahead/behind, 1,000 each: at most 6 times git rev-list with its start, first thing",
+              "divergence", COUNT, 6, each=1000, state=FIRST),
+    *(
+        Target(f"... 10 each on 100,000, {state}: under 5 ms",
+               Figure("divergence", OURS, {"shared": 100_000, "each": 10, "state": state}),
+               at_most=5, unit="ms")
+        for state in (WARM_STATUS, SAVED)
+    ),
+    *(
+        _over_git(f"push of one commit on {commits:,}: at most 3 times git push", "push", GIT_PUSH, 3,
+                  commits=commits)
+        for commits in (20_000, 100_000)
+    ),
+    Target("... on 100,000: at most 50 ms of its own processor time",
+           Figure("push", OURS, {"commits": 100_000}, cpu=True), at_most=50, unit="ms"),
+    Target("... peak memory at most 8 MB over that on 1,000",
+           Figure("push: peak memory", OURS, {"commits": 100_000}),
+           Figure("push: peak memory", OURS, {"commits": 1000}),
+           meet=_difference, at_most=8, unit="MB"),
+    _over_git("fetch of 1,000 commits: at most 5 times git fetch", "fetch", GIT_FETCH, 5, commits=1000),
+]  # fmt: skip
+
 _TREE, _BARE = "working tree", "bare"
 _COLD: Final[dict[str, str | int]] = {"state": COLD, "sessions": 10_000, "place": _TREE}
 
@@ -204,6 +234,5 @@ TARGETS: Final = [
            Figure("automatic: most loose objects", OURS, {"saves": 3000}), at_most=2000, unit="objects"),
     Target("... at most 20 packs", Figure("automatic: most packs", OURS, {"saves": 3000}),
            at_most=20, unit="packs"),
-    Target("push of one commit on 100,000: at most 50 ms of our own time",
-           Figure("push", OURS, {"commits": 100_000}, cpu=True), at_most=50, unit="ms"),
+    *_SYNCING,
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 
-from gitstore import BlockingSessionStore, SessionAsset, SessionNotFoundError
+from gitstore import BlockingSessionStore, SessionAsset, SessionNotFoundError, ToolCallRecord
 from gitstore.blocking import system_runtime
 from gitstore.engine import assetcache
 from gitstore.engine.assetcache import AssetCache
@@ -210,3 +210,12 @@ def test_a_session_of_every_kind_of_part_is_packed() -> None:
         assert copy == asset
         assert copy.updated_at - asset.updated_at == timedelta(0)
         assert codec.encode(copy.to_document()) == codec.encode(asset.to_document())
+
+
+def test_parts_of_many_kinds_among_each_other_keep_their_places() -> None:
+    asset = session(NAME, *"abcdef")
+    for number, turn in enumerate(asset.history.turns):
+        turn.tool_calls = [ToolCallRecord(tool_name=f"{number}")] * (number % 3)
+        turn.metadata = {"n": number} if number % 2 else {}
+    loaded = SessionAsset.from_document(asset.to_document())
+    assert repr(PackedAsset(loaded).unpack()) == repr(loaded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +17,13 @@ from hypothesis import strategies as st
 
 from gitstore import BlockingSessionStore, SessionAsset, SessionMeta
 from gitstore.blocking import system_runtime
+from gitstore.engine.folders import NO_FOLDER, Folders
 from gitstore.engine.listing import NOTHING, Listing, ordered
 from gitstore.engine.standing import Standing
+from gitstore.git.index import Index
 from gitstore.session.ids import path_of
 from gitstore.testing.promises import NOON, say, session
-from gitstore.types import CommitId, Revision, SessionId, SyncMode, SyncState, SyncStatus
+from gitstore.types import CommitId, Progress, Revision, SessionId, SyncMode, SyncState, SyncStatus
 from tests.gitcommand import assert_git_is_content, run_git
 
 if TYPE_CHECKING:
@@ -92,6 +95,74 @@ def test_a_hand_edit_of_any_file_is_found(store: BlockingSessionStore) -> None:
     assert [row.id for row in store.list() if row.problem] == []
 
 
+def test_a_new_store_takes_gits_word_for_files_that_are_older_than_the_index(
+    store: BlockingSessionStore,
+) -> None:
+    rows = store.list()
+    index = Path(store.path, ".git/index")
+    file = file_of(store, "s-7")
+    revision = store.load("s-7").revision
+    assert revision is not None
+    file.write_bytes(file.read_bytes().replace(b"A session", b"Z session"))
+    with BlockingSessionStore.open(store.path) as other:
+        vouched = other._repository.indexed_files("sessions")
+        assert file_of(store, "s-7").relative_to(store.path).as_posix() not in vouched
+    # What no git would write: the entry of another content, with the status of this one.
+    forged = Index.read(str(index))
+    forged.put(path_of(SessionId("s-7")).encode(), revision, file.stat(), trusted=True)
+    now = time.time_ns()
+    index.write_bytes(b"".join(forged.encode(store.path, began_ns=now)))
+    os.utime(index, ns=(now, now + 5 * 10**9))
+    with BlockingSessionStore.open(store.path) as other:
+        assert other.list() == rows, "proof that the file was not read"
+        status = file.stat()
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # another ctime
+        assert [row.id for row in other.list() if row.name == "Z session"] == ["s-7"]
+    assert run_git(store.path, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("same_second", [False, True], ids=["later", "in the same second"])
+def test_an_edit_made_before_a_store_is_opened_is_found(
+    store: BlockingSessionStore, *, same_second: bool
+) -> None:
+    store.list()
+    file, index = file_of(store, "s-7"), Path(store.path, ".git/index")
+    run_git(store.path, "update-index", "--refresh")
+    if not same_second:
+        os.utime(index, ns=(0, file.stat().st_mtime_ns + 5 * 10**9))
+    file.write_bytes(file.read_bytes().replace(b"A session", b"Z session"))
+    if same_second:
+        edited = file.stat().st_mtime_ns
+        os.utime(index, ns=(edited, edited))
+    with BlockingSessionStore.open(store.path) as other:
+        assert [row.id for row in other.list() if row.name == "Z session"] == ["s-7"]
+
+
+def test_what_differs_between_folders_is_told_shard_by_shard(store: BlockingSessionStore) -> None:
+    folders = Folders(store._repository)
+    first = folders.at(store._repository.tip())
+    file = file_of(store, "s-1")
+    wrong = file.parent.with_name("00" if file.parent.name != "00" else "01")
+    shutil.copytree(file.parent, wrong)  # the same tree, in a folder where it is nobody's
+    run_git(store.path, "add", "sessions")
+    run_git(store.path, "commit", "-q", "-m", "a copy")
+    copied = folders.at(store._repository.tip())
+    assert copied.revisions == first.revisions
+    assert copied.changed_since(first) == {}
+    run_git(store.path, "rm", "-rq", str(file.parent))
+    run_git(store.path, "commit", "-q", "-m", "away")
+    store.save(session("s-new"))
+    third = folders.at(store._repository.tip())
+    assert third.revisions == Folders(store._repository).at(store._repository.tip()).revisions
+    assert third.changed_since(first) == {
+        **dict.fromkeys(first.revisions.keys() - third.revisions.keys()),
+        SessionId("s-new"): third.revisions[SessionId("s-new")],
+    }
+    assert SessionId("s-1") not in third.revisions
+    back = {name: first.revisions.get(name) for name in third.changed_since(first)}
+    assert first.changed_since(third) == back
+
+
 def test_a_file_in_the_wrong_folder_is_nobodys(store: BlockingSessionStore) -> None:
     file = file_of(store, "s-1")
     wrong = file.parent.with_name("00" if file.parent.name != "00" else "01")
@@ -119,19 +190,24 @@ def test_progress_is_told_of_what_has_to_be_read(
     clone = tmp_path / "clone"
     run_git(tmp_path, "clone", "-q", *(["--bare"] if bare else []), store.path, str(clone))
     for again in range(2):
-        told: list[tuple[int, int]] = []
+        told: list[tuple[int, int | None]] = []
+
+        def tell(progress: Progress, told: list[tuple[int, int | None]] = told) -> None:
+            assert (progress.phase, progress.unit) == ("listing", "sessions")
+            told.append((progress.done, progress.total))
+
         with BlockingSessionStore.open(clone) as copy:
-            rows = copy._catalog.list(progress=lambda done, total: told.append((done, total)))  # noqa: B023 -- called at once
+            rows = copy.list(progress=tell)
             assert len(rows) == COUNT
             assert told == ([] if again else [(0, COUNT), (COUNT, COUNT)]), "read once, then kept"
             told.clear()
-            copy._catalog.list(progress=lambda done, total: told.append((done, total)))  # noqa: B023 -- called at once
+            copy.list(progress=tell)
             assert told == []
             asset = copy.load("s-1")
             say(asset, "more", turn="t9")
             if not again:
                 copy.save(asset)
-                copy._catalog.list(progress=lambda done, total: told.append((done, total)))  # noqa: B023 -- called at once
+                copy.list(progress=tell)
                 assert told == [(0, 1), (1, 1)]
 
 
@@ -206,11 +282,15 @@ def test_a_listing_that_follows_another_is_in_order(
     head = CommitId("1" * 40) if remote else None
     for number, table in enumerate(steps):
         rows: dict[SessionId, SessionMeta] = {}
+        changes: dict[SessionId, SessionMeta | None] = {}
         for name, (minute, revision) in table.items():
             old, new = listing.rows.get(SessionId(name)), row(name, minute, revision)
             same = old is not None and replace(old, sync_state=new.sync_state) == new
             rows[SessionId(name)] = old if old is not None and same else new
-        listing = listing.followed_by({}, rows)
+            if not same:
+                changes[SessionId(name)] = new
+        changes |= dict.fromkeys(listing.rows.keys() - rows.keys())
+        listing = listing.followed_by(NO_FOLDER, changes)
         assert [each.id for each in listing.order] == [each.id for each in ordered(rows.values())]
         status = SyncStatus(mode=SyncMode.ONLINE, remote=head)
         ahead = {name: SyncState.LOCAL_AHEAD for name in rows if number % 2}
@@ -222,6 +302,6 @@ def test_a_listing_that_follows_another_is_in_order(
 
 def test_many_new_rows_are_in_order_too() -> None:
     first = {SessionId(f"a{n}"): row(f"a{n}", n % 7) for n in range(100)}
-    later = first | {SessionId(f"b{n}"): row(f"b{n}", n % 5) for n in range(100)}
-    listing = Listing({}, first).followed_by({}, later)
-    assert listing.order == ordered(later.values())
+    new = {SessionId(f"b{n}"): row(f"b{n}", n % 5) for n in range(100)}
+    listing = Listing(NO_FOLDER, first).followed_by(NO_FOLDER, new)
+    assert listing.order == ordered((first | new).values())

@@ -458,6 +458,7 @@ def colours(png: bytes) -> int:
     return len(set(zlib.decompress(data)))
 
 
+@pytest.mark.faults
 def test_the_page_in_a_browser(tmp_path: Path) -> None:
     with written(tmp_path / "s") as store:
         signed = [replace(each, signature=SignatureState.GOOD) for each in store.history(ID)]

@@ -460,7 +460,9 @@ def test_who_is_overtaken_tries_again(
     assert_git_is_content(pair.remote)
 
 
-def test_who_is_overtaken_every_time_gives_up(pair: Pair) -> None:
+def test_who_is_overtaken_every_time_gives_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As many rounds as it has would take the test too long.
+    monkeypatch.setattr("gitstore.engine.sync.exchange.ROUNDS_MAX", 8)
     waits: list[float] = []
     runtime = replace(system_runtime(), sleep=waits.append)
     ahead(pair)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 # --- servers that stall, die, and lie -----------------------------------------------
 
 
+pytestmark = pytest.mark.faults
+
+
 @pytest.mark.parametrize("scheme", ["git", "ssh", "http", "https"])
 def test_a_server_that_says_nothing(scheme: str) -> None:
     with silent_server() as port:

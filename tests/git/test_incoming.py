@@ -231,9 +231,10 @@ def test_what_git_fetched_by_itself_can_be_vetted(receiver: Receiver) -> None:
     tip = sent.commit(sent.file(SHARED.encode(), sent.blob(), mode="120000"), receiver.tip)
     run_git(receiver.folder, "unpack-objects", "-q", given=sent.pack())
     run_git(receiver.folder, "update-ref", "refs/remotes/origin/main", tip.hex())
+    ours = CommitId(receiver.tip.hex())
     with pytest.raises(UntrustedContentError, match="no plain file"):
-        receiver.repository.vet(CommitId(tip.hex()), remote=REMOTE, rules=RULES)
-    receiver.repository.vet(CommitId(receiver.tip.hex()), remote=REMOTE, rules=RULES)
+        receiver.repository.vet(CommitId(tip.hex()), ours=ours, remote=REMOTE, rules=RULES)
+    receiver.repository.vet(ours, ours=ours, remote=REMOTE, rules=RULES)
     # Nothing is asked of what the refs reach, when it is sent again.
     receiver.receive(sent.pack(), tip)
 

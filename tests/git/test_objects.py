@@ -44,6 +44,7 @@ def crowded(objects: Objects) -> Objects:
         staged = Staged()
         staged.add("blob", b"%d" % number)
         objects.write(staged)
+        objects.release(staged)
     return objects
 
 
@@ -56,6 +57,7 @@ def test_git_reads_what_we_write(folder: Path, objects: Objects) -> None:
     data = b"some text\n" * 1000
     name = staged.add("blob", data)
     objects.write(staged)
+    objects.release(staged)
     assert run_git(folder, "cat-file", "blob", name).encode() == data
     assert name == run_git(folder, "hash-object", "--stdin", given=data).strip()
     (pack,) = (folder / "objects/pack").glob("*.pack")

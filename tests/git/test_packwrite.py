@@ -136,7 +136,7 @@ def test_packs_are_counted_as_they_come_and_go(
         assert not packs.is_crowded()
         staged = Staged()
         staged.add("blob", b"%d" % number)
-        packs.write(staged.objects())
+        packs.release(packs.write(staged.objects()).path)
     assert packs.is_crowded()
     # Somebody keeps one as it is.
     paths = sorted((folder / "objects/pack").glob("*.pack"))
@@ -160,5 +160,5 @@ def test_a_large_pack_is_not_counted_as_a_small_one(
     for number, size in enumerate((10, 5000)):
         staged = Staged()
         staged.add("blob", random.Random(number).randbytes(size))
-        packs.write(staged.objects())
+        packs.release(packs.write(staged.objects()).path)
     assert packs.census()[1:] == (1, 2) == writer(folder).census()[1:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import marshal
 import random
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from gitstore.session.codec.exact import read_exact
 from gitstore.session.codec.reader import read_text
 from gitstore.session.codec.turns import TurnCodec
 from gitstore.session.codec.writer import encode_text
+from gitstore.session.frozen import freeze_document, freeze_turn
 from tests.session.codec_cases import Document, is_same, sessions
 from tests.session.test_codec_reader import mutate
 
@@ -91,6 +91,12 @@ def document_of(*contents: str) -> Document:
     return {"id": "s-1", "version": 1, "history": {"turns": listed}}
 
 
+def write(both: TurnCodec, document: Document) -> bytes | None:
+    """Return the bytes of a document, or None where it is not written turn by turn."""
+    frozen = freeze_document(document)
+    return None if frozen is None else both.write(frozen)
+
+
 def whole(text: str) -> Any:
     """Return what the full reader says of a text, or None if it refuses it."""
     try:
@@ -140,8 +146,8 @@ def test_writes_and_reads_what_the_whole_does(document: Document) -> None:
     both = TurnCodec()
     expected = encode_text(document).encode()
     for _ in range(2):  # with an empty memory, and with a full one
-        assert both.write(document) in (expected, None)
-        assert (both.write(document) is None) == (not document.get("history", {}).get("turns"))
+        assert write(both, document) in (expected, None)
+        assert (write(both, document) is None) == (not document.get("history", {}).get("turns"))
         read = both.read(expected)
         if read is not None:
             assert is_same(read[0], document)
@@ -169,7 +175,7 @@ def test_a_change_anywhere_is_written(
 ) -> None:
     """Whatever is changed in place, the bytes are those of the document as it is now."""
     both = TurnCodec()
-    both.write(document)
+    write(both, document)
     place: Any = document
     for step in path:
         inner = list(place.values()) if isinstance(place, dict) else place
@@ -184,7 +190,7 @@ def test_a_change_anywhere_is_written(
         place[data.draw(st.sampled_from(sorted(place)))] = value
     else:
         place[data.draw(st.integers(0, len(place) - 1))] = value
-    again = both.write(document)
+    again = write(both, document)
     assert again in (encode_text(document).encode(), None)
 
 
@@ -194,7 +200,7 @@ def test_values_that_are_equal_and_written_differently_are_told_apart(one: Any, 
     for value in (one, other, one):
         document = document_of("x")
         document["history"]["turns"][0]["metadata"] = {"value": value}
-        assert both.write(document) == encode_text(document).encode()
+        assert write(both, document) == encode_text(document).encode()
 
 
 def test_what_was_read_can_be_changed_without_harm() -> None:
@@ -206,7 +212,7 @@ def test_what_was_read_can_be_changed_without_harm() -> None:
     first[0]["history"]["turns"][2]["metadata"]["deep"][0].append("changed")
     assert again == kept
     assert both.read(SIMPLE.encode()) == kept
-    assert both.write(kept[0]) == SIMPLE.encode()
+    assert write(both, kept[0]) == SIMPLE.encode()
 
 
 class Text(str):
@@ -232,15 +238,15 @@ def test_subclasses_are_written_by_their_value() -> None:
 
 def test_limits_hold_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     both, document = TurnCodec(), document_of("a", "b", "c")
-    data = both.write(document)
+    data = write(both, document)
     assert data is not None
     monkeypatch.setattr(turns, "MAX_NODES", 29)  # it has 30
-    assert both.write(document) is None
+    assert write(both, document) is None
     assert both.read(data) is None
     monkeypatch.setattr(turns, "MAX_NODES", 30)
-    assert both.write(document) == data
+    assert write(both, document) == data
     monkeypatch.setattr(turns, "MAX_BYTES", len(data) - 1)
-    assert both.write(document) is None
+    assert write(both, document) is None
     assert both.read(data) is None
 
 
@@ -257,7 +263,7 @@ def test_a_turn_may_be_as_deep_as_in_the_whole() -> None:
             expected: Any = encode_text(document).encode()
         except SerializationError:
             expected = None
-        assert TurnCodec().write(document) == expected
+        assert write(TurnCodec(), document) == expected
         read = TurnCodec().read(edited.encode())
         assert (read is not None) == (whole(edited) is not None) == (expected is not None)
 
@@ -268,14 +274,14 @@ def test_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatc
     used = document_of("always")
     for number in range(100):
         document = document_of(f"text {number}")
-        assert both.write(document) == encode_text(document).encode()
-        assert both.write(used) == encode_text(used).encode()
+        assert write(both, document) == encode_text(document).encode()
+        assert write(both, used) == encode_text(used).encode()
         held = (both._memory._new, both._memory._old)
         assert sum(len(each.values) + len(each.edited) for each in held) <= 20
-    assert both._memory.texts([marshal.dumps(used["history"]["turns"][0], 2)]) != [None]
+    assert both._memory.texts([freeze_turn(used["history"]["turns"][0])]) != [None]
     large = document_of("x" * (turns.TURN_BYTES_MAX + 1))
     before = len(both._memory._new.values)
-    assert both.write(large) == encode_text(large).encode()
+    assert write(both, large) == encode_text(large).encode()
     assert len(both._memory._new.values) == before
 
 

@@ -10,13 +10,20 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from gitstore.engine.sync.rules import SESSION_RULES
-from gitstore.errors import ConcurrentUpdateError, HistoryRewrittenError, RemoteBranchGoneError
+from gitstore.errors import (
+    ConcurrentUpdateError,
+    HistoryRewrittenError,
+    RemoteBranchGoneError,
+    RemoteNotFoundError,
+    UntrustedContentError,
+)
 from gitstore.git.graph import is_ancestor
 from gitstore.git.remote.transport import Transport
+from gitstore.session.ids import DIRECTORY
 from gitstore.types import CommitId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from gitstore.engine.sync.contact import Contacts
     from gitstore.git.remote.cancellation import Cancellation
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
 
 #: How often a remote-tracking branch may move under our hands.
 _TRACKS_MAX: Final = 5
+_HEADS: Final = "refs/heads/"
+_SHOWN_MAX: Final = 5
 
 
 class Fetcher:
@@ -53,26 +62,71 @@ class Fetcher:
             transport = Transport(tracked.url, name=tracked.name, network=self._network)
             # Before we ask: what others of this repository learn meanwhile is newer than our answer.
             known = self._repository.ref_tip(tracked.ref)
-            there = transport.advertised(cancel=cancel, progress=progress).get(ref_there(tracked))
+            refs = transport.advertised(cancel=cancel, progress=progress)
+            there = refs.get(ref_there(tracked))
             if there is None:
                 if known is not None:
                     raise RemoteBranchGoneError(remote=tracked.name, branch=tracked.branch)
+                _check_empty(refs, tracked, at=self._repository.branch)
                 return None
             tip = CommitId(there)
+            kept: str | None = None
             if self.is_ours(tip, known):
                 # Somebody else may have fetched it, who checks less.
                 self._repository.vet(
-                    tip, remote=tracked.name, rules=SESSION_RULES, cancel=cancel, progress=progress
+                    tip,
+                    ours=self._repository.tip(),
+                    remote=tracked.name,
+                    rules=SESSION_RULES,
+                    cancel=cancel,
+                    progress=progress,
                 )
             else:
-                self._receive(transport, tip, tracked, cancel=cancel, progress=progress)
-            return self.track(
-                tracked,
+                kept = self._receive(transport, tip, tracked, cancel=cancel, progress=progress)
+            try:
+                return self.track(
+                    tracked,
+                    tip,
+                    seen=known,
+                    message=f"fetch {tracked.name}",
+                    accept_rewrite=accept_rewrite,
+                )
+            finally:
+                self._repository.let_go(kept)
+
+    def check_outgoing(
+        self,
+        tracked: Tracked,
+        tip: CommitId,
+        known: CommitId | None,
+        *,
+        cancel: Cancellation,
+        progress: OnProgress | None,
+    ) -> None:
+        """Refuse to publish what nobody could fetch, such as a file that git put below sessions/.
+
+        Once it is in the remote's history, no later commit would help. What is outside sessions/ is
+        not ours to judge: those who use plain git there may take it.
+
+        Raises:
+            UntrustedContentError: a commit that the remote has not is such a one.
+        """
+        try:
+            self._repository.vet(
                 tip,
-                seen=known,
-                message=f"fetch {tracked.name}",
-                accept_rewrite=accept_rewrite,
+                ours=known,
+                remote=tracked.name,
+                rules=SESSION_RULES,
+                cancel=cancel,
+                progress=progress,
             )
+        except UntrustedContentError as error:
+            if error.where.partition("/")[0] != DIRECTORY:
+                return
+            problem = f"{error.problem}; no other store would take it, so change that commit"
+            raise UntrustedContentError(
+                remote=error.remote, commit=error.commit, where=error.where, problem=problem
+            ) from error
 
     def is_ours(self, tip: CommitId, known: CommitId | None) -> bool:
         """Whether a commit and all that it holds are here already: some ref of ours reaches it."""
@@ -91,8 +145,8 @@ class Fetcher:
         *,
         cancel: Cancellation,
         progress: OnProgress | None,
-    ) -> None:
-        """Fetch what we lack of a commit, check it, and make it durable."""
+    ) -> str | None:
+        """Fetch what we lack of a commit, check it, and make it durable; kept from `git gc`."""
         with self._repository.scratch() as pack:
             transport.fetch(
                 [tip],
@@ -101,13 +155,14 @@ class Fetcher:
                 cancel=cancel,
                 progress=progress,
             )
-            self._repository.receive(
+            return self._repository.receive(
                 pack,
                 tip,
                 remote=tracked.name,
                 rules=SESSION_RULES,
                 cancel=cancel,
                 progress=progress,
+                keep=True,
             )
 
     def _have(self, tracking: str) -> Iterator[CommitId]:
@@ -163,6 +218,24 @@ class Fetcher:
         raise ConcurrentUpdateError(problem, path=repository.path)
 
 
+def _check_empty(refs: Mapping[str, str], tracked: Tracked, *, at: str) -> None:
+    """Refuse a remote that has branches, but not the one that is tracked: nobody would meet there.
+
+    Raises:
+        RemoteNotFoundError: it has others.
+    """
+    others = sorted(name.removeprefix(_HEADS) for name in refs if name.startswith(_HEADS))
+    if not others:
+        return
+    shown = ", ".join(others[:_SHOWN_MAX]) + (", ..." if len(others) > _SHOWN_MAX else "")
+    message = (
+        f"it has no branch {tracked.branch}, but {shown}; push() makes {tracked.branch} there. To "
+        f"follow another, run `git config branch.{at}.remote {tracked.name}` and "
+        f"`git config branch.{at}.merge {_HEADS}{others[0]}`"
+    )
+    raise RemoteNotFoundError(message, remote=tracked.name)
+
+
 def ref_there(tracked: Tracked) -> str:
     """Return the tracked branch as the remote calls it."""
-    return f"refs/heads/{tracked.branch}"
+    return _HEADS + tracked.branch

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
+from gitstore.engine.leftbehind import LeftBehind
 from gitstore.engine.requests import Adopt
 from gitstore.engine.sync.merging import merge_sets
 from gitstore.engine.sync.otherfiles import Node, merge_files, node_of
@@ -19,6 +20,7 @@ from gitstore.errors import (
     ConcurrentUpdateError,
     DirtyWorkingTreeError,
     ForeignConflictError,
+    HistoryRewrittenError,
     MergeConflictError,
     UnfinishedMergeError,
     UnrelatedHistoriesError,
@@ -102,6 +104,7 @@ class Settler:
     ) -> None:
         self._repository = repository
         self._surveyor = Surveyor(repository)
+        self._left_behind = LeftBehind(repository)
         self._writer = writer
         self._edits = edits
         self._catalog = catalog
@@ -140,6 +143,7 @@ class Settler:
             MergeConflictError: conflicts that the chooser leaves open, all of them.
             ForeignConflictError: both sides changed a file that is no session.
             UnrelatedHistoriesError: both have sessions, and no commit in common.
+            HistoryRewrittenError: it would bring back a history that was rewritten here.
             UnfinishedMergeError: a merge waits in the working tree.
             DirtyWorkingTreeError: a person changed other files that would be replaced.
             ConcurrentUpdateError: the branch or a file kept moving on.
@@ -170,12 +174,22 @@ class Settler:
         divergence = compare(local, theirs, self._repository.facts)
         if not divergence.behind:
             return _Step(kind="nothing", local=local)
+        if not incoming.join:
+            self._check_left_behind(local, incoming)
         if not divergence.ahead:
             return self._forward(local, theirs)
         if not (divergence.bases or incoming.join or self._is_blank(theirs)):
             raise UnrelatedHistoriesError(remote=incoming.remote)
         incoming.chooser.is_asking = asks
         return self._merge(local, divergence.bases, incoming)
+
+    def _check_left_behind(self, local: CommitId, incoming: Incoming) -> None:
+        """Refuse a history that was rewritten here: it would bring back what was purged."""
+        old = self._left_behind.in_history(incoming.theirs, local)
+        if old is not None:
+            raise HistoryRewrittenError(
+                remote=incoming.remote, old=old, new=incoming.theirs, here=True
+            )
 
     def _is_blank(self, commit: CommitId) -> bool:
         """Whether a commit is the first of a new store: nothing of a person's is in it."""

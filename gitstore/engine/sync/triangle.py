@@ -8,6 +8,7 @@ taken back since would come again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gitstore.engine.sync.merging import merge_sets
@@ -35,7 +36,7 @@ class _Version:
     changed: Mapping[str, Node | None] = field(default_factory=dict[str, Node | None])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Triangle:
     """The paths on which base, ours and theirs are not all the same."""
 
@@ -43,21 +44,25 @@ class Triangle:
     #: What was made for a base that no commit holds.
     made: Mapping[Revision, bytes]
 
-    @property
-    def sessions(self) -> tuple[dict[SessionId, Revision], ...]:
+    @cached_property
+    def sessions(self) -> tuple[Mapping[SessionId, Revision], ...]:
         """The revisions in base, ours and theirs of the sessions among the paths."""
         sides: tuple[dict[SessionId, Revision], ...] = ({}, {}, {})
-        for path, nodes in self.paths.items():
-            name = session_id_of(path)
-            for side, node in zip(sides, nodes, strict=True):
-                if name is not None and node is not None:
-                    side[name] = Revision(node.id)
+        for path, name in self._names.items():
+            if name is not None:
+                for side, node in zip(sides, self.paths[path], strict=True):
+                    if node is not None:
+                        side[name] = Revision(node.id)
         return sides
 
-    @property
-    def files(self) -> dict[str, Nodes]:
+    @cached_property
+    def files(self) -> Mapping[str, Nodes]:
         """The paths that are no sessions."""
-        return {path: nodes for path, nodes in self.paths.items() if session_id_of(path) is None}
+        return {path: self.paths[path] for path, name in self._names.items() if name is None}
+
+    @cached_property
+    def _names(self) -> Mapping[str, SessionId | None]:
+        return {path: session_id_of(path) for path in self.paths}
 
 
 class Surveyor:

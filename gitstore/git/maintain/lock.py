@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from gitstore.errors import RepositoryLockedError
 from gitstore.git.files import Disk, discard, write_all
-from gitstore.git.lock import flocked
+from gitstore.git.lock import flocked, not_inherited
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -53,13 +53,12 @@ class MaintenanceLock:
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Keep other maintenance out, also `git gc`, and remove what a dead one left.
+        """Keep other maintenance out, also `git gc`.
 
         Raises:
             RepositoryLockedError: other maintenance went on for the whole timeout, or git's does.
         """
         with self.kept_out():
-            self._recover()
             self._take_gc_pid()
             try:
                 yield
@@ -69,7 +68,7 @@ class MaintenanceLock:
 
     @contextmanager
     def kept_out(self) -> Generator[None]:
-        """Keep gitstore's own maintenance out.
+        """Keep gitstore's own maintenance out, and remove what a dead one left.
 
         Raises:
             RepositoryLockedError: it went on for the whole timeout.
@@ -78,17 +77,19 @@ class MaintenanceLock:
             self._disk.make_folder(folder)
         name = os.path.join(self.folder, "lock")
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
-        # Unlocked, not only closed: a child that was forked meanwhile has the file open too.
         try:
             deadline = self._runtime.monotonic() + self._timeout_seconds
             while not flocked(descriptor):
                 if self._runtime.monotonic() >= deadline:
                     raise self._busy("gitstore's own maintenance", name)
                 self._runtime.sleep(_POLL_SECONDS)
-            try:
-                yield
-            finally:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            with not_inherited(descriptor):
+                self._recover()
+                try:
+                    yield
+                finally:
+                    # Not only closed: a program that is being started has the file open until it runs.
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)
 

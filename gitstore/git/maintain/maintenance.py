@@ -177,7 +177,9 @@ class Maintenance:
 
     def _roll_up(self, *, full: bool, left: set[bytes], unreadable: set[str]) -> int:
         """Make one pack of what was chosen; return how many objects it holds."""
-        for _ in range(_ATTEMPTS):
+        attempts = 0
+        while attempts < _ATTEMPTS:
+            known = len(unreadable)
             loose = self._loose(left, unreadable)
             bases = self._chosen(len(loose.entries), full=full, unreadable=unreadable)
             if not loose.entries and len(bases) < 2:  # noqa: PLR2004 -- one pack is one pack already
@@ -187,6 +189,8 @@ class Maintenance:
             except UnreadableError as error:
                 # Gone since we looked, or damaged: then it stays as it is, and the rest is packed.
                 unreadable |= self._broken(error.where, loose)
+                # Each damage that is found leaves less to be packed: that comes to an end.
+                attempts += len(unreadable) == known
                 continue
             return len(names)
         message = "files of objects came and went; nothing was changed, try again"
@@ -227,6 +231,10 @@ class Maintenance:
             try:
                 prove(temporary, sources, pause=self._pause)
             except UnreadableError as error:
+                # What was copied as bytes may have been damaged before: then that is what is told.
+                for name, source in sources.items():
+                    self._pause()
+                    source.read(name)
                 message = f"the new pack is damaged ({error}); what it was made of was kept"
                 raise CorruptRepositoryError(message, path=self._location.path) from error
             return self._packs.put(temporary, checksum)

@@ -9,16 +9,15 @@ goes into the same pack. Memory: two versions of one path, and the ids.
 from __future__ import annotations
 
 import os
-import struct
 import zlib
-from bisect import bisect_right
 from hashlib import sha1
 from typing import TYPE_CHECKING, Final
 
+from gitstore.git import packformat
 from gitstore.git.deltas import Base
 from gitstore.git.files import write_all
 from gitstore.git.maintain.order import ordered
-from gitstore.git.maintain.sources import ID_BYTES, OFS_DELTA, PackSource, UnreadableError
+from gitstore.git.maintain.sources import PackSource, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,8 +35,6 @@ _FASTEST: Final = 0x01
 _GOOD_PART: Final = 10
 _USELESS: Final = 0.7
 _BUFFER_BYTES: Final = 1 << 20
-_FAR: Final = 0x80000000
-_FAN: Final = 256
 
 
 class PackStream:
@@ -48,7 +45,7 @@ class PackStream:
         self._count = count
         self._disk = disk
         self._descriptor = os.open(base + ".pack", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
-        self._buffer = bytearray(struct.pack(">4sII", b"PACK", 2, count))
+        self._buffer = bytearray(packformat.pack_header(count))
         self._hash = sha1(usedforsecurity=False)
         self._size = len(self._buffer)
         #: Where each object is, and how many deltas it is from one that is whole.
@@ -63,12 +60,13 @@ class PackStream:
 
     def add(self, name: bytes, kind: int, size: int, packed: bytes) -> None:
         """Add an object that is stored whole; `packed` is its compressed data."""
-        self._add(name, _header(kind, size), packed, depth=0)
+        self._add(name, packformat.entry_header(kind, size), packed, depth=0)
 
     def add_delta(self, name: bytes, base: bytes, size: int, packed: bytes) -> None:
         """Add an object that is a delta of one that was added before."""
         offset, depth = self.places[base]
-        head = _header(OFS_DELTA, size) + _distance(self._size - offset)
+        reach = packformat.distance(self._size - offset)
+        head = packformat.entry_header(packformat.OFS_DELTA, size) + reach
         self._add(name, head, packed, depth=depth + 1)
 
     def finish(self) -> str:
@@ -79,7 +77,12 @@ class PackStream:
         write_all(self._descriptor, checksum)
         self._disk.sync(self._descriptor)
         self.close()
-        self._disk.write_new(self._base + ".idx", self._index(checksum), mode=0o444)
+        entries = (
+            packformat.Entry(name, self._sums[name], offset)
+            for name, (offset, _) in self.places.items()
+        )
+        index = packformat.index(entries, checksum)
+        self._disk.write_new(self._base + ".idx", index, mode=0o444)
         return checksum.hex()
 
     def _add(self, name: bytes, head: bytes, packed: bytes, *, depth: int) -> None:
@@ -96,30 +99,6 @@ class PackStream:
         self._hash.update(data)
         write_all(self._descriptor, data)
         self._buffer.clear()
-
-    def _index(self, checksum: bytes) -> bytes:
-        names = sorted(self.places)
-        fan = [bisect_right(names, bytes([first]) + b"\xff" * ID_BYTES) for first in range(_FAN)]
-        far: list[int] = []
-        near: list[int] = []
-        for name in names:
-            offset = self.places[name][0]
-            near.append(offset if offset < _FAR else _FAR | len(far))
-            if offset >= _FAR:
-                far.append(offset)
-        count = len(names)
-        data = b"".join(
-            [
-                b"\xfftOc\0\0\0\x02",
-                struct.pack(f">{_FAN}I", *fan),
-                *names,
-                struct.pack(f">{count}I", *(self._sums[name] for name in names)),
-                struct.pack(f">{count}I", *near),
-                struct.pack(f">{len(far)}Q", *far),
-                checksum,
-            ]
-        )
-        return data + sha1(data, usedforsecurity=False).digest()
 
 
 class Packer:
@@ -288,21 +267,3 @@ def prove(base: str, names: Mapping[bytes, object], *, pause: Callable[[], None]
             pack.read(name)
     finally:
         pack.close()
-
-
-def _header(kind: int, size: int) -> bytes:
-    first, size = kind << 4 | size & 15, size >> 4
-    out = bytearray()
-    while size:
-        out.append(first | 0x80)
-        first, size = size & 0x7F, size >> 7
-    out.append(first)
-    return bytes(out)
-
-
-def _distance(number: int) -> bytes:
-    out = [number & 0x7F]
-    while number := number >> 7:
-        number -= 1
-        out.append(number & 0x7F | 0x80)
-    return bytes(reversed(out))

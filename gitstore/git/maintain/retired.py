@@ -59,10 +59,16 @@ class Retired:
         for base in self._packs.bases():
             if os.path.basename(base) not in listed:
                 held |= _names(base)
-        for base in self._packs.bases():
-            is_due = os.path.basename(base) in due and not is_kept(base)
-            if is_due and _names(base) <= held:
-                self._packs.remove(base)
+        gone = [
+            base
+            for base in self._packs.bases()
+            if os.path.basename(base) in due and not is_kept(base) and _names(base) <= held
+        ]
+        if gone:
+            # git may have made an index over several packs since, and would rely on it.
+            self._packs.forget_caches()
+        for base in gone:
+            self._packs.remove(base)
         self._write({name: since for name, since in listed.items() if name not in due})
 
     def _read(self) -> dict[str, float]:

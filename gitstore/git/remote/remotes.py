@@ -95,7 +95,7 @@ class Remotes:
 
         Raises:
             RemoteNotFoundError: there is none, or none that is the one to use.
-            InvalidRemoteError: its URL cannot be used.
+            InvalidRemoteError: its URL cannot be used, or what the branch follows is no branch.
         """
         known = self._names_now()
         chosen = self.default() if name is None else name
@@ -107,6 +107,12 @@ class Remotes:
             raise self._unknown(chosen)
         with translated(self._path):
             branch = self._branch_of(chosen)
+            if branch.startswith("refs/") or not check_ref_format(_ref(_HEADS + branch)):
+                message = (
+                    f"branch.{self._branch}.merge names {branch!a}, which is no branch; run "
+                    f"`git config branch.{self._branch}.merge {_HEADS}{self._branch}`"
+                )
+                raise InvalidRemoteError(message, remote=chosen)
             return Tracked(
                 name=chosen,
                 url=self._parsed(self._url(chosen)),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from gitstore.git.trees import FILE, FOLDER
@@ -32,6 +33,7 @@ _MODES: Final = frozenset(
     mode + b" " for mode in (FILE, b"100664", EXECUTABLE, FOLDER, LINK, GITLINK)
 )
 _NULL: Final = b"\0" * 20
+_FOLDER: Final = FOLDER + b" "
 _PERSON: Final = rb"[^<>\n\0]* <[^<>\n\0]*> (0|[1-9][0-9]{0,11}) [+-][0-9]{4}\n"
 _EXTRA: Final = rb"(?:(?!tree |parent |author |committer )[^\0\n]+\n)*"
 _COMMIT: Final = re.compile(
@@ -84,22 +86,22 @@ def tree_problem(data: bytes) -> str | None:
         return f"is a folder of more than {TREE_BYTES_MAX} bytes"
     rows: list[tuple[bytes, bytes, bytes]] = _entries(data)
     # Mode, space, name, NUL and id: anything in between was passed over.
-    if sum(len(mode) + len(name) for mode, name, _ in rows) + 21 * len(rows) != len(data):
+    if len(b"".join(chain.from_iterable(rows))) + len(rows) != len(data):
         return "is a malformed folder"
     return _rows_problem(rows) or _names_problem([name for _, name, _ in rows])
 
 
 def _rows_problem(rows: list[tuple[bytes, bytes, bytes]]) -> str | None:
-    strange = {mode for mode, _, _ in rows} - _MODES
+    modes, names, objects = zip(*rows, strict=True) if rows else ((), (), ())
+    strange = {*modes} - _MODES
     if strange:
         return f"has an entry of mode {min(strange).decode().strip()[:16]}"
-    if len({name for _, name, _ in rows}) != len(rows):
+    if len({*names}) != len(rows):
         return "has two entries of one name"
-    folder = FOLDER + b" "
-    keys = [name + b"/" if mode == folder else name for mode, name, _ in rows]
+    keys = [name + b"/" if mode == _FOLDER else name for mode, name, _ in rows]
     if keys != sorted(keys):
         return "has entries out of order"
-    if any(name == _NULL for _, _, name in rows):
+    if _NULL in objects:
         return "has an entry without an object"
     return None
 

@@ -64,10 +64,10 @@ class Incoming:
         folder: str,
         workshop: Workshop,
         disk: Disk,
-    ) -> None:
+    ) -> str | None:
         """Check the pack in a file and all that is new in `tip`, then land the pack in `folder`.
 
-        `ours` are the commits that are complete here: what the refs point at.
+        Return what `land` does, or None when there was nothing to land. `ours` are the commits that are complete here: what the refs point at.
 
         Raises:
             UntrustedContentError: nothing was landed.
@@ -83,7 +83,10 @@ class Incoming:
                 # The last moment: what is landed is not taken back.
                 self._check_cancelled()
                 if scan.places:
-                    land(scan, self._lacking(scan), folder=folder, workshop=workshop, disk=disk)
+                    return land(
+                        scan, self._lacking(scan), folder=folder, workshop=workshop, disk=disk
+                    )
+                return None
             finally:
                 scan.close()
         except Malformed as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from dulwich.pack import write_pack_index_v2
 
-from gitstore.git.files import write_all
+from gitstore.git.files import discard, write_all
 from gitstore.git.transfer.packscan import NUMBERS
 
 if TYPE_CHECKING:
@@ -32,11 +32,16 @@ def land(
     folder: str,
     workshop: Workshop,
     disk: Disk,
-) -> None:
+) -> str | None:
     """Write a pack, with the bases that it lacks, and its index into `folder`, durably.
 
     The objects can be read when the index has its name, and not before; then they are on disk. A
     file that is only half written never has its name.
+
+    Return the path of its ``.keep`` file, which is to be removed when a ref names what came in: until
+    then `git gc --prune=now` and `git repack -ad` would take the pack away (git-fetch-pack(1) does
+    the same; one that a crash leaves costs nothing but that the pack stays as it is). None if
+    somebody else has put one there.
     """
     disk.make_folder(folder)
     with workshop.scratch() as temporary:
@@ -51,10 +56,25 @@ def land(
         write_pack_index_v2(index, sorted(entries), checksum)
         disk.write_new(temporary + ".idx", index.getvalue(), mode=0o444)
         base = os.path.join(folder, "pack-" + checksum.hex())
+        kept = _keep(base + ".keep")
         # Of a pack of that name, every byte is the same. No index may be there without its pack.
-        for suffix in (".pack", ".idx"):
-            os.rename(temporary + suffix, base + suffix)
-            disk.sync_folder(folder)
+        try:
+            for suffix in (".pack", ".idx"):
+                os.rename(temporary + suffix, base + suffix)
+                disk.sync_folder(folder)
+        except BaseException:
+            if kept is not None:
+                discard(kept)
+            raise
+        return kept
+
+
+def _keep(path: str) -> str | None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return None
+    return path
 
 
 def _write(

@@ -54,8 +54,9 @@ class Outgoing:
             name = self._ids[number * ID_BYTES : (number + 1) * ID_BYTES]
             data = self._objects.read(name.hex(), KINDS[kind])
             record = UnpackedObject(kind, decomp_chunks=[data], sha=name)
-            header = entry_header(kind, len(data))
-            record.comp_chunks = [header, zlib.compress(data, self._level)]
+            # In one piece: each piece is sent on its own.
+            entry = entry_header(kind, len(data)) + zlib.compress(data, self._level)
+            record.comp_chunks = [entry]
             yield record
 
 

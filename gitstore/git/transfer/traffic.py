@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gitstore.git.contents import Contents
+from gitstore.git.files import discard
 from gitstore.git.survey import NamedRef, Survey
 from gitstore.git.transfer.incoming import Incoming
 from gitstore.git.transfer.outgoing import Outgoing, compression_level, outgoing
@@ -61,10 +62,11 @@ class Traffic(Contents):
         rules: SessionRules,
         cancel: Cancellation | None = None,
         progress: OnProgress | None = None,
-    ) -> None:
+        keep: bool = False,
+    ) -> str | None:
         """Check a pack that a remote sent and all that is new in `tip`, then keep it, durably.
 
-        No ref moves. The pack may lack what the refs reach. Progress is of phase "checking".
+        With `keep`, git is told to leave the pack alone until `let_go` of what is returned. No ref moves. The pack may lack what the refs reach. Progress is of phase "checking".
 
         Raises:
             UntrustedContentError: something is damaged, missing or could do harm; nothing was kept.
@@ -77,7 +79,7 @@ class Traffic(Contents):
             incoming = Incoming(
                 self._objects, remote=remote, rules=rules, cancel=cancel, progress=progress
             )
-            incoming.receive(
+            kept = incoming.receive(
                 pack_file,
                 tip,
                 ours=found if head is None else [*found, head],
@@ -85,23 +87,32 @@ class Traffic(Contents):
                 workshop=self._workshop,
                 disk=self._disk,
             )
+        if keep:
+            return kept
+        self.let_go(kept)
+        return None
+
+    def let_go(self, kept: str | None) -> None:
+        """Leave a received pack to git, now that a ref names what is in it or nobody wants it."""
+        if kept is not None:
+            discard(kept)
 
     def vet(
         self,
         tip: CommitId,
         *,
+        ours: CommitId | None,
         remote: str,
         rules: SessionRules,
         cancel: Cancellation | None = None,
         progress: OnProgress | None = None,
     ) -> None:
-        """Check all that a commit has and the branch has not: for what git itself has fetched.
+        """Check all that a commit has and `ours` has not: for what git brought or made here.
 
         Raises:
             UntrustedContentError: something is missing or could do harm.
             Cancelled: `cancel` was.
         """
-        ours = self.tip()
         with translated(self.path):
             incoming = Incoming(
                 self._objects, remote=remote, rules=rules, cancel=cancel, progress=progress

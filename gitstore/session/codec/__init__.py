@@ -27,6 +27,7 @@ from gitstore.session.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_NODES, TOO_B
 from gitstore.session.codec.reader import read_text
 from gitstore.session.codec.turns import TurnCodec
 from gitstore.session.codec.writer import encode_text
+from gitstore.session.frozen import FrozenDocument, freeze_document, thawed
 from gitstore.session.values import is_map
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ _turns: Final = TurnCodec()
 
 
 def encode(
-    document: dict[str, Any], *, previous: bytes | None = None, session_id: str | None = None
+    document: dict[str, Any] | FrozenDocument,
+    *,
+    previous: bytes | None = None,
+    session_id: str | None = None,
 ) -> bytes:
     """Return the bytes of a document: canonical YAML, in the order the document has.
 
@@ -59,7 +63,7 @@ def encode(
     Raises:
         SerializationError: Something in the document cannot be kept; `where` is the path to it.
     """
-    canonical = _turns.write(document) or encode_text(document, session_id=session_id).encode()
+    canonical = _canonical(document, session_id)
     if previous is not None and previous != canonical and not is_canonical(previous):
         kept = _keep(previous, canonical)
         if kept is not None:
@@ -87,6 +91,12 @@ def decode(data: bytes, *, session_id: str | None = None) -> dict[str, Any]:
         problem = "a session is a map at the top level, of keys and values"
         raise SerializationError(problem, where="document", session_id=session_id, line=1, column=1)
     return document
+
+
+def _canonical(document: dict[str, Any] | FrozenDocument, session_id: str | None) -> bytes:
+    frozen = document if isinstance(document, FrozenDocument) else freeze_document(document)
+    data = None if frozen is None else _turns.write(frozen)
+    return data or encode_text(thawed(document), session_id=session_id).encode()
 
 
 def _keep(previous: bytes, canonical: bytes) -> bytes | None:

@@ -24,9 +24,8 @@ and no value that was handed out is part of it.
 
 from __future__ import annotations
 
-import marshal
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gitstore.errors import SerializationError
 from gitstore.session.codec.exact import read_exact, read_exact_turn
@@ -40,14 +39,18 @@ from gitstore.session.codec.writer import (
     render,
     turn_text,
 )
+from gitstore.session.frozen import freeze_turn, thaw_turn
 from gitstore.session.values import Value, is_list, is_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gitstore.session.frozen import FrozenDocument
 
 #: Turns whose text or value takes more bytes are not remembered: they cost less, byte for byte.
 TURN_BYTES_MAX: Final = 4096
 #: Turns of one of the two generations; at most 64 MiB are remembered, 20 MiB of usual turns.
 TURNS_MAX: Final = 4096
-#: The last version of `marshal` that depends on nothing but the value.
-_MARSHAL_VERSION: Final = 2
 _HISTORY: Final = b"\nhistory:\n"
 _TURNS: Final = b"\n  turns:\n  - "
 _NEXT_TURN: Final = b"\n  - "
@@ -135,28 +138,22 @@ class TurnCodec:
     def __init__(self) -> None:
         self._memory = TurnMemory()
 
-    def write(self, document: dict[str, Any]) -> bytes | None:
+    def write(self, document: FrozenDocument) -> bytes | None:
         """Return the canonical bytes of a document."""
-        history: Value = document.get("history")
-        turns: Value = history.get("turns") if is_map(history) else None
-        if not is_map(history) or not is_list(turns) or not turns:
-            return None
-        shell: dict[str, Any] = {**document, "history": {**history, "turns": None}}
         try:
-            head = render(shell)
+            head = render(document.shell)
             if not head.endswith(_NO_TURNS):
                 return None  # something comes behind the turns
-            values = [marshal.dumps(turn, _MARSHAL_VERSION) for turn in turns]
-            texts = self._texts(values)
-            start = head[: -len(" null\n")].encode()
-            data = _NEXT_TURN.join((start, *texts)) + b"\n"
-            if turn_text(turns[-1], {})[1]:
-                data += END_MARK.encode()
+            pieces = [head[: -len(" null\n")].encode(), *self._texts(document.turns)]
+            is_open = turn_text(thaw_turn(document.turns[-1]), {})[1]
+            pieces[-1] += _END if is_open else b"\n"
+            data = _NEXT_TURN.join(pieces)
         # What has no place in a file, or is no plain value, or contains itself.
         except (Unwritable, ValueError, TypeError, RecursionError):
             return None
-        too_many = len(data) > MAX_BYTES or _has_too_many(data, document, is_canonical=True)
-        return None if too_many else data
+        if len(data) > MAX_BYTES or _has_too_many(data, document.thaw, is_canonical=True):
+            return None
+        return data
 
     def read(self, data: bytes) -> tuple[dict[str, Any], bool] | None:
         """Return the document of some bytes, and whether they are canonical."""
@@ -179,7 +176,7 @@ class TurnCodec:
         except (ValueError, RecursionError):
             return None
         document["history"]["turns"] = turns
-        too_many = _has_too_many(data, document, is_canonical=is_canonical)
+        too_many = _has_too_many(data, lambda: document, is_canonical=is_canonical)
         return None if too_many else (document, is_canonical)
 
     def _texts(self, values: list[bytes]) -> list[bytes]:
@@ -188,9 +185,7 @@ class TurnCodec:
         for value, known in zip(values, self._memory.texts(values), strict=True):
             text = known
             if text is None:
-                # What `marshal` kept of it: a foreign type that it takes for bytes is not written.
-                turn = marshal.loads(value)  # noqa: S302 - bytes made here
-                text = turn_text(turn, keys)[0][len("  - ") : -1].encode()
+                text = turn_text(thaw_turn(value), keys)[0][len("  - ") : -1].encode()
                 self._memory.keep(value, text)
             result.append(text)
         return result
@@ -201,12 +196,12 @@ class TurnCodec:
         keys: dict[str, str] = {}
         for chunk, value in zip(chunks, self._memory.values(chunks), strict=True):
             if value is not None:
-                turns.append(marshal.loads(value))  # noqa: S302 - bytes made here
+                turns.append(thaw_turn(value))
                 continue
             text = f"  - {chunk.decode()}\n"
             turn = read_exact_turn(text, keys)
             if turn is not None:
-                self._memory.keep(marshal.dumps(turn, _MARSHAL_VERSION), chunk)
+                self._memory.keep(freeze_turn(turn), chunk)
             else:
                 is_canonical = False
                 turn = self._edited(chunk, text)
@@ -219,7 +214,7 @@ class TurnCodec:
         """Return the turn in a chunk that is not canonical, if it stands alone."""
         known = self._memory.edited(chunk)
         if known is not None:
-            turn: dict[str, Any] = marshal.loads(known)  # noqa: S302 - bytes made here
+            turn: dict[str, Any] = thaw_turn(known)
             return turn
         if not _stands_alone(text) or _is_odd(text):
             return None
@@ -230,7 +225,7 @@ class TurnCodec:
             turn_text(turns[0], {})  # not deeper than the whole may be
         except (SerializationError, Unwritable):
             return None
-        self._memory.keep_edited(marshal.dumps(turns[0], _MARSHAL_VERSION), chunk)
+        self._memory.keep_edited(freeze_turn(turns[0]), chunk)
         return turns[0]
 
 
@@ -243,11 +238,13 @@ def _document_of(shell: str) -> dict[str, Any] | None:
     return document if history and next(reversed(history.items())) == ("turns", None) else None
 
 
-def _has_too_many(data: bytes, document: dict[str, Any], *, is_canonical: bool) -> bool:
+def _has_too_many(
+    data: bytes, document: Callable[[], dict[str, Any]], *, is_canonical: bool
+) -> bool:
     """Whether a document has too many nodes. They are counted only where the bytes have room."""
     # In whatever form, a node takes a byte; in the canonical form two.
     if len(data) <= (2 * MAX_NODES if is_canonical else MAX_NODES):
         return False
     if is_canonical and nodes_at_most(data.count(b"\n"), data.count(b"-")) <= MAX_NODES:
         return False
-    return count_nodes(document) > MAX_NODES
+    return count_nodes(document()) > MAX_NODES

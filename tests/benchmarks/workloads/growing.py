@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import child
 from tests.benchmarks.measure import OURS, Row, absent
-from tests.benchmarks.repositories import build, check, commit_stream, copy, disk_bytes
-from tests.benchmarks.sessions import name_of, path_of, small_files
+from tests.benchmarks.repositories import check, copy, disk_bytes
+from tests.benchmarks.sessions import path_of
 from tests.gitcommand import environment, run_git
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.benchmarks.bench import Bench
@@ -25,7 +24,6 @@ GC = "git gc"
 _LINES = 10
 _MORE = 10
 _READ = 40
-_PUSHES = 5
 
 
 def growth(bench: Bench) -> list[Row]:
@@ -190,43 +188,3 @@ def _row(
         workload=workload, parameters=parameters, subject=subject, median=value,
         n=n, unit=unit, cpu=cpu, notes=notes,
     )  # fmt: skip
-
-
-def push(bench: Bench) -> list[Row]:
-    """Push one commit on top of a long history to a repository on the same disk."""
-    commits = 1000 if bench.options.quick else 100_000
-    remote = build(bench.scratch("remote"), _long_history(commits))
-    folder = copy(remote, bench.scratch("push"))
-    run_git(folder, "remote", "add", "origin", str(remote))
-    run_git(folder, "fetch", "-q", "origin")
-    run_git(folder, "config", "branch.main.remote", "origin")
-    run_git(folder, "config", "branch.main.merge", "refs/heads/main")
-    parameters: dict[str, str | int] = {"commits": commits}
-    ours: list[dict[str, Any]] = []
-    theirs: list[float] = []
-    for number in range(_PUSHES):
-        ours.append(child.call("push", folder=str(folder)))
-        message = f"commit {number}"
-        tree = run_git(folder, "rev-parse", "main^{tree}").strip()
-        made = run_git(folder, "commit-tree", tree, "-p", "main", "-m", message).strip()
-        run_git(folder, "update-ref", "refs/heads/main", made)
-        began = time.perf_counter()
-        run_git(folder, "push", "-q", "origin", "main")
-        theirs.append((time.perf_counter() - began) * 1000)
-    assert run_git(remote, "rev-parse", "main") == run_git(folder, "rev-parse", "main")
-    rows = [_row("push", parameters, "git push", median(theirs), n=len(theirs))]
-    if any("absent" in said for said in ours):
-        rows.insert(0, absent("push", parameters, OURS, ours[0]["absent"]))
-    else:
-        took = median(said["ms"] for said in ours)
-        cpu = median(said["cpu"] for said in ours)
-        rows.insert(0, _row("push", parameters, OURS, took, n=len(ours), cpu=cpu))
-    return rows
-
-
-def _long_history(commits: int) -> Iterator[bytes]:
-    name, data = next(small_files(1))
-    assert name == name_of(0)
-    yield from commit_stream([(path_of(name), data)])
-    for number in range(1, commits):
-        yield from commit_stream([], number=number)

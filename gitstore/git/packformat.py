@@ -1,0 +1,88 @@
+"""How packs and their indexes are written: gitformat-pack(5), version 2 of both."""
+
+from __future__ import annotations
+
+import struct
+from hashlib import sha1
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+OFS_DELTA: Final = 6
+_PACK_HEADER: Final = struct.Struct(">4sLL")
+_INDEX_HEADER: Final = b"\xfftOc\0\0\0\x02"
+_VERSION: Final = 2
+_FAN: Final = 256
+#: From here on a place does not fit into the table of short ones.
+_FAR: Final = 0x80000000
+
+
+class Entry(NamedTuple):
+    """Where an object is in a pack: the 20 bytes of its id, the checksum of its bytes, its place."""
+
+    name: bytes
+    crc: int
+    offset: int
+
+
+def pack_header(count: int) -> bytes:
+    """Return how a pack of so many objects begins."""
+    return _PACK_HEADER.pack(b"PACK", _VERSION, count)
+
+
+def entry_header(kind: int, size: int) -> bytes:
+    """Return kind and size of an entry: four bits of size, then seven a byte, the lowest first."""
+    first, size = kind << 4 | size & 15, size >> 4
+    parts = bytearray()
+    while size:
+        parts.append(first | 0x80)
+        first, size = size & 0x7F, size >> 7
+    parts.append(first)
+    return bytes(parts)
+
+
+def distance(value: int) -> bytes:
+    """Return how far before a delta its base is: seven bits a byte, the highest first."""
+    parts = [value & 0x7F]
+    while value := value >> 7:
+        value -= 1
+        parts.append(value & 0x7F | 0x80)
+    return bytes(reversed(parts))
+
+
+def index(entries: Iterable[Entry], checksum: bytes) -> bytes:
+    """Return the index of a pack that ends with this checksum."""
+    rows = sorted(entries)
+    fan = [0] * _FAN
+    for row in rows:
+        fan[row.name[0]] += 1
+    for place in range(1, _FAN):
+        fan[place] += fan[place - 1]
+    far = [row.offset for row in rows if row.offset >= _FAR]
+    near, count = _short(rows), len(rows)
+    body = b"".join(
+        [
+            _INDEX_HEADER,
+            struct.pack(f">{_FAN}L", *fan),
+            *(row.name for row in rows),
+            struct.pack(f">{count}L", *(row.crc for row in rows)),
+            struct.pack(f">{count}L", *near),
+            struct.pack(f">{len(far)}Q", *far),
+            checksum,
+        ]
+    )
+    return body + sha1(body, usedforsecurity=False).digest()
+
+
+def _short(rows: list[Entry]) -> list[int]:
+    """Return the table of short places; one that is far is told by its number among those."""
+    near: list[int] = []
+    far = 0
+    for row in rows:
+        if row.offset < _FAR:
+            near.append(row.offset)
+        else:
+            near.append(_FAR | far)
+            far += 1
+    return near

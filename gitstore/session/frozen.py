@@ -1,0 +1,168 @@
+"""Documents with their turns in bytes: what a save takes of a session before its caller goes on.
+
+A snapshot must be taken at once, and nearly all of a session is turns. Of each only the bytes of its
+plain value are made, by which the codec also knows it again: nothing is copied, and little is left
+that the garbage collector has to walk.
+"""
+
+from __future__ import annotations
+
+import marshal
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from gitstore.session.document import dump_turn
+from gitstore.session.parts import U64_MAX, ConversationHistory, ConversationTurn, ToolCallRecord
+from gitstore.session.times import format_time
+from gitstore.session.values import RefusedError, Value, is_list, is_map, plain
+
+if TYPE_CHECKING:
+    from gitstore.session.model import SessionAsset
+
+#: The last version of `marshal` that depends on nothing but the value.
+_MARSHAL_VERSION: Final = 2
+_TEXT_ONLY: Final = {str}
+#: Only for times in UTC itself: in other zones, two times that are equal can differ.
+_utc_text: Final = lru_cache(maxsize=8192)(format_time)
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenDocument:
+    """A document that cannot change, in two pieces."""
+
+    #: The document, with None for the list of the turns.
+    shell: dict[str, Any]
+    #: The turns, as `freeze_turn` gives them.
+    turns: list[bytes]
+
+    def thaw(self) -> dict[str, Any]:
+        """Return the document; what it holds beside the turns is shared with the shell."""
+        turns = [_plain_turn(thaw_turn(each)) for each in self.turns]
+        return {**self.shell, "history": {**self.shell["history"], "turns": turns}}
+
+
+def freeze_turn(turn: Value) -> bytes:
+    """Return the bytes of a plain value: a function of it, telling all types and orders apart.
+
+    Foreign values may pass, none of them as one that can be written: bytes for whatever has them.
+
+    Raises:
+        ValueError: it holds something that `marshal` does not know, or a subclass.
+    """
+    return marshal.dumps(turn, _MARSHAL_VERSION)
+
+
+def thaw_turn(data: bytes) -> Value:
+    """Return the value of such bytes, a new one each time."""
+    return marshal.loads(data)  # noqa: S302 - bytes made here
+
+
+def freeze_document(document: dict[str, Any]) -> FrozenDocument | None:
+    """Return a document in two pieces, or None if it has no turns, or some that are not plain."""
+    history: Value = document.get("history")
+    turns: Value = history.get("turns") if is_map(history) else None
+    if not is_map(history) or not is_list(turns) or not turns:
+        return None
+    try:
+        frozen = list(map(freeze_turn, turns))
+    except ValueError:
+        return None
+    return FrozenDocument({**document, "history": {**history, "turns": None}}, frozen)
+
+
+def thawed(document: dict[str, Any] | FrozenDocument) -> dict[str, Any]:
+    """Return a document in one piece."""
+    return document.thaw() if isinstance(document, FrozenDocument) else document
+
+
+def freeze(asset: SessionAsset) -> FrozenDocument | dict[str, Any]:
+    """Return what `to_document` returns now, whatever becomes of the session; in bytes if that can be.
+
+    Raises:
+        SerializationError: a part was changed into what could not be read back.
+    """
+    history: Value = vars(asset).get("history")
+    turns: Value = vars(history).get("turns") if type(history) is ConversationHistory else None
+    if not is_list(turns) or not turns:
+        return asset.to_document()
+    try:
+        frozen = [_frozen(turn) for turn in turns]
+    except (RefusedError, ValueError):
+        return asset.to_document()
+    without = history.model_copy(update={"turns": []})
+    shell = asset.model_copy(update={"history": without}).to_document()
+    shell["history"] = {**shell.get("history", {}), "turns": None}
+    return FrozenDocument(shell, frozen)
+
+
+def _frozen(turn: Value) -> bytes:
+    """Return the bytes of what `dump_turn` gives: the usual kinds of turns without its detours."""
+    try:
+        if type(turn) is ConversationTurn and not turn.__pydantic_extra__:
+            value = _turn(vars(turn))
+            if value is not None:
+                return freeze_turn(value)
+    # Something is missing, or no text, no time with a zone, no plain value.
+    except (KeyError, ValueError):
+        pass
+    return freeze_turn(dump_turn(turn))
+
+
+def _turn(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the plain value of a turn, not copied, or None for one that is to be looked at closely."""
+    name, role, content = fields["id"], fields["role"], fields["content"]
+    moment, calls, tags = fields["timestamp"], fields["tool_calls"], fields["tags"]
+    metadata = fields["metadata"]
+    if (
+        not (type(name) is type(role) is type(content) is str)
+        or not (type(calls) is type(tags) is list)
+        or not (type(moment) is datetime and moment.tzinfo is UTC)
+        or metadata.__class__ is not dict
+    ):
+        return None
+    value: dict[str, Any] = {"id": name, "timestamp": _utc_text(moment)}
+    value["role"], value["content"] = role, content
+    if calls:
+        value["tool_calls"] = dumped = [_call(each) for each in calls]
+        if None in dumped:
+            return None
+    if tags:
+        if set(map(type, tags)) != _TEXT_ONLY:
+            return None
+        value["tags"] = tags
+    if metadata:
+        if set(map(type, metadata)) != _TEXT_ONLY:
+            return None
+        value["metadata"] = {key: metadata[key] for key in sorted(metadata)}
+    return value
+
+
+def _call(call: Value) -> dict[str, Any] | None:
+    """Return the plain value of a call of a tool, as `_turn` does."""
+    if type(call) is not ToolCallRecord or call.__pydantic_extra__:
+        return None
+    fields = vars(call)
+    name, success, duration = fields["tool_name"], fields["success"], fields["duration_ms"]
+    if type(name) is not str or type(success) is not bool or type(duration) is not int:
+        return None
+    value: dict[str, Any] = {"tool_name": name}
+    if fields["args"] is not None:
+        value["args"] = fields["args"]
+    if fields["result"] is not None:
+        value["result"] = fields["result"]
+    value["success"] = success
+    if duration:
+        if not 0 < duration <= U64_MAX:
+            return None
+        value["duration_ms"] = duration
+    return value
+
+
+def _plain_turn(turn: Value) -> Value:
+    """Return a turn with lists for its tuples."""
+    try:
+        return plain(turn)
+    except RefusedError:
+        return turn  # deeper than the codec writes: it says where
