@@ -195,6 +195,10 @@ def test_a_password_is_never_written_down(path: Path, remotes: Remotes) -> None:
         with pytest.raises(InvalidRemoteError, match="credential helper") as caught:
             act("origin" if act == remotes.set_url else "two", "https://ann:secret@host/x")
         assert "secret" not in str(caught.value)
+        token = f"https://gho_{'k' * 36}@host/x"
+        with pytest.raises(InvalidRemoteError, match="token") as caught:
+            act("origin" if act == remotes.set_url else "two", token)
+        assert "kkk" not in str(caught.value)
         with pytest.raises(InvalidRemoteError):
             act("origin" if act == remotes.set_url else "two", "ext::sh")
     assert config(path) == before

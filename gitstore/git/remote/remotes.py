@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from gitstore.git.remote.url import RemoteUrl
 
 _HEADS: Final = "refs/heads/"
+#: User names of web servers are shorter; tokens that stand in their place are not.
+_TOKEN_CHARS = 20
 _TRACKING: Final = "refs/remotes/"
 #: What git calls a remote that nobody named.
 _ORIGIN: Final = "origin"
@@ -267,9 +269,12 @@ class Remotes:
             return masked(url)
 
     def _check_url(self, url: str) -> None:
-        if self._parsed(url).password is not None:
+        parsed = self._parsed(url)
+        is_token = parsed.scheme in ("http", "https") and len(parsed.username or "") >= _TOKEN_CHARS
+        if parsed.password is not None or is_token:
+            what = "password" if parsed.password is not None else "token for a user name"
             message = (
-                "the URL has a password, which would be written down; leave it out, and let "
+                f"the URL has a {what}, which would be written down; leave it out, and let "
                 "a credential helper keep it (`git help credentials`)"
             )
             raise InvalidRemoteError(message, remote=masked(url))
