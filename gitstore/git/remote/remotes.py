@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _HEADS: Final = "refs/heads/"
 #: User names of web servers are shorter; tokens that stand in their place are not.
-_TOKEN_CHARS = 20
+_TOKEN_CHARS: Final = 20
 _TRACKING: Final = "refs/remotes/"
 #: What git calls a remote that nobody named.
 _ORIGIN: Final = "origin"
