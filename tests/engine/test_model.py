@@ -267,7 +267,9 @@ class BareStoreMachine(StoreMachine):
     bare = True
 
 
-@pytest.mark.parametrize("machine", [StoreMachine, BareStoreMachine])
+@pytest.mark.parametrize(
+    "machine", [StoreMachine, pytest.param(BareStoreMachine, marks=pytest.mark.faults)]
+)
 def test_the_store_is_a_dict_with_a_memory(machine: type[StoreMachine]) -> None:
     run_state_machine_as_test(
         machine, settings=settings(settings.default, max_examples=12, stateful_step_count=25)

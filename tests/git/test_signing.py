@@ -386,6 +386,7 @@ def test_openpgp_both_ways_and_every_state(place: Place, keyring: Keyring) -> No
     assert absent.check(by_git).state is SignatureState.UNCHECKED
 
 
+@pytest.mark.faults
 @needs_ssh
 @needs_gpg
 def test_a_locked_openpgp_key_asks_nobody(place: Place, keyring: Keyring) -> None:

@@ -443,6 +443,7 @@ def _wait(auto: AutoSync, rounds: int) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.faults
 async def test_a_store_keeps_itself_in_sync(tmp_path: Path, remote: Path) -> None:
     async def asked(_: Conflict) -> Decision:
         return "theirs"
