@@ -60,6 +60,7 @@ def test_one_seed() -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_twenty_seeds_of_a_hundred_steps() -> None:
     happened = _simulate(range(100, 120), steps=100)
     assert all(happened[what] for what in ("turns", "merges", "crash", "cut", "conflict"))
