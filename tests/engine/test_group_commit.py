@@ -152,6 +152,7 @@ def test_requests_are_served_in_the_order_of_their_coming() -> None:
     assert order == [f"s{number}" for number in range(3 * GROUP_MAX)]
 
 
+@pytest.mark.faults
 def test_nobody_starves_while_others_keep_coming() -> None:
     """Between a request and its turn lie at most those that were queued, and one group."""
     served = 0

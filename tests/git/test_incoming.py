@@ -388,25 +388,6 @@ def cpu() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def test_receiving_costs_little_more_than_git(receiver: Receiver, tmp_path: Path) -> None:
-    """300 commits of 2 KB, against all of a `git fetch` of the same; CPU time, in turns."""
-    other = Other(receiver, tmp_path / "other")
-    tip = other.save(*edits(300))
-    pack = other.pack(receiver.tip)
-    ratios: list[float] = []
-    for number in range(2):
-        mine = copied(receiver.folder, tmp_path / f"mine{number}")
-        gits = copied(receiver.folder, tmp_path / f"git{number}")
-        (tmp_path / "pack").write_bytes(pack)
-        began = cpu()
-        run_git(gits, "fetch", "-q", str(other.folder), "main")
-        middle = cpu()
-        receive_file(mine, tmp_path / "pack", tip)
-        ratios.append((cpu() - middle) / (middle - began))
-    print(f"receive / git fetch: {min(ratios):.2f}")
-    assert min(ratios) < 4
-
-
 def copied(source: Path, target: Path) -> Path:
     shutil.copytree(source, target)
     return target
