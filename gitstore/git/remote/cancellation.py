@@ -22,11 +22,6 @@ class Cancellation:
         self._cancelled = False
         self._closers: dict[object, Callable[[], None]] = {}
 
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether `cancel` was called."""
-        return self._cancelled
-
     def cancel(self) -> None:
         """Run the closers of what hangs now, and of all that begins later. From any thread."""
         with self._lock:
