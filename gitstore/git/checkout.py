@@ -21,6 +21,7 @@ from gitstore.git.translate import translated
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from gitstore.git.barrier import Barrier
     from gitstore.git.files import Disk
     from gitstore.git.lock import Workshop
 
@@ -107,23 +108,26 @@ class WorkingTree:
         data: bytes | None,
         *,
         seen: WorkingFile | None,
+        barrier: Barrier,
         is_executable: bool = False,
     ) -> Replacement:
-        """Prepare to put `data` at `path` (None removes it) where `seen` was examined."""
+        """Prepare to put `data` at `path` (None removes it) where `seen` was examined.
+
+        To be applied behind the barrier.
+        """
         temporary = self._workshop.temporary()
         change = _change(data, seen)
         if change is _Change.KEEP and is_executable:
             change = _Change.SWAP  # the file there may have another mode
         if change in (_Change.CREATE, _Change.SWAP):
             assert data is not None
-            self._disk.write_new(temporary, data, mode=0o777 if is_executable else 0o666)
+            barrier.write_new(temporary, data, mode=0o777 if is_executable else 0o666)
         expected = None if seen is None else seen.signature
         return Replacement(self, path, temporary, change=change, expected=expected)
 
-    def sync(self, paths: set[str]) -> None:
-        """Make the names of changed files durable."""
-        folders = {os.path.dirname(os.path.join(self.root, path)) for path in paths}
-        self._disk.sync_folders(sorted(folder for folder in folders if os.path.isdir(folder)))
+    def folder(self, path: str) -> str:
+        """Return the folder of a file."""
+        return os.path.dirname(os.path.join(self.root, path))
 
     def status(self, path: str) -> os.stat_result:
         """Return the status of a file; a link is not followed."""

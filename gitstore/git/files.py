@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gitstore.types import Durability
 
 _AT_EXCHANGE = 2
+_SYNC_FILE_RANGE_WRITE = 2
 #: Bytes written at once: a larger copy would leave the processor's cache.
 _WRITE_BYTES = 128 << 10
 _NO_EXCHANGE = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -49,6 +50,11 @@ class Disk:
         """Force a file or folder to disk. An error is final: a second fsync proves nothing."""
         if self._full:
             os.fsync(descriptor)
+
+    def write_out(self, descriptor: int) -> None:
+        """Begin to write a file that will be synced. What fails here, fsync(2) will tell."""
+        if self._full and _sync_file_range is not None:
+            _sync_file_range(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
@@ -172,18 +178,26 @@ def exchange(first: str, second: str, *, folder: int) -> bool:
     raise OSError(code, os.strerror(code), second)
 
 
-def _find_renameat2() -> ctypes._NamedFuncPointer | None:  # pyright: ignore[reportPrivateUsage]
-    """Return Linux' renameat2(2), which Python does not offer."""
+def _linux(
+    name: str,
+    *arguments: type[ctypes._SimpleCData[Any]],  # pyright: ignore[reportPrivateUsage]
+) -> ctypes._NamedFuncPointer | None:  # pyright: ignore[reportPrivateUsage]
+    """Return a call of Linux that Python does not offer; None elsewhere."""
     if not sys.platform.startswith("linux"):
         return None
     try:
-        function = ctypes.CDLL(None, use_errno=True).renameat2
+        function: ctypes._NamedFuncPointer = getattr(  # pyright: ignore[reportPrivateUsage]
+            ctypes.CDLL(None, use_errno=True), name
+        )
     except (AttributeError, OSError):
         return None
-    function.argtypes = [
-        ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint,
-    ]  # fmt: skip
+    function.argtypes = arguments
     return function
 
 
-_renameat2 = _find_renameat2()
+_renameat2 = _linux(
+    "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
+)
+_sync_file_range = _linux(
+    "sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint
+)

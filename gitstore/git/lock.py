@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote
 
 from gitstore.errors import RepositoryLockedError, UnsupportedRepositoryError
 from gitstore.git import keep
+from gitstore.git.barrier import Barrier
 from gitstore.git.files import discard, write_parts
 
 if TYPE_CHECKING:
@@ -189,15 +190,24 @@ class GitLock:
         #: When the lock was made, by the file system's clock.
         self.made_ns = os.fstat(descriptor).st_mtime_ns
 
-    def stage(self, *parts: bytes, mtime_ns: int | None = None) -> None:
-        """Write and sync what X will hold; give it a modification time if one is named."""
+    def stage(
+        self, *parts: bytes, mtime_ns: int | None = None, barrier: Barrier | None = None
+    ) -> None:
+        """Write what X will hold, with a modification time if one is named.
+
+        It is durable behind the barrier, or at once where there is none.
+        """
         assert self._descriptor is not None
         write_parts(self._descriptor, parts)
         if mtime_ns is not None:
             os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
-        self._disk.sync(self._descriptor)
-        os.close(self._descriptor)
-        self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if barrier is not None:
+            barrier.add(descriptor)
+            return
+        with Barrier(self._disk) as own:
+            own.add(descriptor)
+            own.sync()
 
     def publish(self) -> None:
         """Put the staged content in place of X. Its folder is not synced yet."""

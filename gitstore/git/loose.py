@@ -10,11 +10,12 @@ import os
 import zlib
 from contextlib import suppress
 from hashlib import sha1
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitstore.errors import CorruptRepositoryError
+from gitstore.git.barrier import Barrier
 from gitstore.git.deflate import configured_level, deflate
-from gitstore.git.files import discard, write_all
+from gitstore.git.files import discard
 from gitstore.git.staged import framed
 
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ _ATTEMPTS = 5
 #: The folder that stands for all 256 when loose objects are counted, as `git gc` does it.
 _SAMPLE = "17"
 _FOLDERS = 256
+
+
+class LooseFile(NamedTuple):
+    """An object that is to be put in place."""
+
+    name: str
+    #: The framed bytes.
+    whole: bytes
+    #: Where its file is; None if the object was there already.
+    temporary: str | None
 
 
 class LooseObjects:
@@ -81,22 +92,38 @@ class LooseObjects:
         head, _, data = whole.partition(b"\0")
         return head.partition(b" ")[0].decode(), data
 
-    def write(self, items: Collection[tuple[str, bytes]]) -> None:
-        """Write objects, given as ids and framed bytes; one barrier makes all of them durable."""
-        if not items:
-            return
-        level = configured_level(self._config, "core", "loosecompression")
-        for left in reversed(range(_ATTEMPTS)):
-            try:
-                folders = {self._write_one(name, whole, level) for name, whole in items}
-                # The folders' own names too: who made them may have died before syncing that.
-                self._disk.sync_folders([*sorted(folders), self._folder] if folders else ())
-            except FileNotFoundError:
-                # A `git gc` took a file or an empty folder away.
-                if not left:
-                    raise
-            else:
-                return
+    def write(self, items: Iterable[tuple[str, bytes]]) -> None:
+        """Write objects, given as ids and framed bytes, and make them durable."""
+        with Barrier(self._disk) as barrier:
+            waiting = self.stage(items, barrier)
+            barrier.sync()
+            self.place(waiting, barrier)
+            barrier.sync()
+
+    def stage(self, items: Iterable[tuple[str, bytes]], barrier: Barrier) -> list[LooseFile]:
+        """Write the files of objects; to be put in `place` behind the barrier, or discarded."""
+        waiting: list[LooseFile] = []
+        try:
+            for name, whole in items:
+                waiting.append(LooseFile(name, whole, self._stage(name, whole, barrier)))
+        except BaseException:
+            discard_all(waiting)
+            raise
+        return waiting
+
+    def place(self, waiting: Collection[LooseFile], barrier: Barrier) -> None:
+        """Give the files of objects their names, which are durable behind the next barrier."""
+        try:
+            for name, whole, temporary in waiting:
+                path = self.path(name)
+                self._rename(name, whole, temporary, path)
+                barrier.add_folder(os.path.dirname(path))
+        except BaseException:
+            discard_all(waiting)
+            raise
+        if waiting:
+            # The folders' own names too: who made them may have died before syncing that.
+            barrier.add_folder(self._folder)
 
     def mend(self, objects: Iterable[StagedObject]) -> None:
         """Write those objects again that are there and damaged: `git fsck` would go on about them."""
@@ -113,30 +140,45 @@ class LooseObjects:
         except CorruptRepositoryError:
             return False
 
-    def _write_one(self, name: str, whole: bytes, level: int) -> str:
-        """Write one object, or make the one that is there durable; return its folder."""
+    def _stage(self, name: str, whole: bytes, barrier: Barrier) -> str | None:
+        """Write one object aside and return where; None if it is there already."""
         path = self.path(name)
+        if self._freshened(name, path, barrier):
+            return None
         folder = os.path.dirname(path)
-        if self._freshened(name, path):
-            return folder
         temporary = os.path.join(folder, "tmp_obj_" + self._runtime.token())
-        with suppress(FileExistsError):
-            os.mkdir(folder)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
-        try:
+        data = deflate(whole, configured_level(self._config, "core", "loosecompression"))
+        for left in reversed(range(_ATTEMPTS)):
+            with suppress(FileExistsError):
+                os.mkdir(folder)
             try:
-                write_all(descriptor, deflate(whole, level))
-                self._disk.sync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.rename(temporary, path)
-        except BaseException:
-            discard(temporary)
-            raise
-        return folder
+                barrier.write_new(temporary, data, mode=0o444)
+            except FileNotFoundError:
+                # A `git gc` took the empty folder away.
+                if not left:
+                    raise
+            else:
+                break
+        return temporary
 
-    def _freshened(self, name: str, path: str) -> bool:
-        """Whether the object is there already: then it is kept from `git prune`, and synced.
+    def _rename(self, name: str, whole: bytes, temporary: str | None, path: str) -> None:
+        for left in reversed(range(_ATTEMPTS)):
+            if temporary is None:
+                return
+            try:
+                os.rename(temporary, path)
+            except FileNotFoundError:
+                # A `git gc --prune=now` took the file away.
+                if not left:
+                    raise
+                with Barrier(self._disk) as barrier:
+                    temporary = self._stage(name, whole, barrier)
+                    barrier.sync()
+            else:
+                return
+
+    def _freshened(self, name: str, path: str, barrier: Barrier) -> bool:
+        """Whether the object is there already: then it is kept from `git prune`, and is to be synced.
 
         Another writer may have written it and not synced it yet. A damaged file is no object, nor is
         one that a power cut left without content: it is written again.
@@ -147,15 +189,19 @@ class LooseObjects:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return False
-        try:
-            os.utime(descriptor)
-            self._disk.sync(descriptor)
-        finally:
-            os.close(descriptor)
+        barrier.add(descriptor)
+        os.utime(descriptor)
         return True
 
     def _corrupt(self, name: str, problem: str) -> CorruptRepositoryError:
         return corrupt(self._repository, name, problem)
+
+
+def discard_all(waiting: Iterable[LooseFile]) -> None:
+    """Remove the files that are not in place."""
+    for each in waiting:
+        if each.temporary is not None:
+            discard(each.temporary)
 
 
 def corrupt(repository: str, name: str, problem: str) -> CorruptRepositoryError:

@@ -15,6 +15,7 @@ import weakref
 import zlib
 from collections import OrderedDict
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
@@ -23,9 +24,10 @@ from dulwich.objects import ObjectID
 from dulwich.pack import PackFileDisappeared, UnresolvedDeltas
 
 from gitstore.errors import CorruptRepositoryError
+from gitstore.git.barrier import Barrier
 from gitstore.git.commitgraph import CommitGraphs
 from gitstore.git.config import TRUE
-from gitstore.git.loose import LooseObjects, corrupt
+from gitstore.git.loose import LooseObjects, corrupt, discard_all
 from gitstore.git.packread import QuickPacks
 from gitstore.git.packwrite import PackWriter
 from gitstore.git.staged import KINDS, NUMBERS, Staged, framed, object_id
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from gitstore.git.commitgraph import CommitGraph
     from gitstore.git.config import Config
     from gitstore.git.files import Disk
+    from gitstore.git.loose import LooseFile
+    from gitstore.git.packwrite import Written
     from gitstore.types import Runtime
 
 __all__ = [
@@ -67,6 +71,22 @@ _PACK_TROUBLE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Objects whose files are written, but not in place."""
+
+    pack: Written | None
+    loose: list[LooseFile]
+    #: Whether all packs were known before.
+    is_current: bool = False
+
+    def discard(self) -> None:
+        """Remove the files that are not in place."""
+        if self.pack is not None:
+            self.pack.discard()
+        discard_all(self.loose)
+
+
 class Objects:
     """The objects of one repository. Safe to share between threads."""
 
@@ -74,6 +94,7 @@ class Objects:
         self._repository = common
         self._folder = os.path.join(common, "objects")
         self._config = config
+        self._disk = disk
         #: dulwich's stores that nobody uses now.
         self._stores: list[DiskObjectStore] = []
         weakref.finalize(self, _close, self._stores)
@@ -178,20 +199,40 @@ class Objects:
         return sorted(found)
 
     def write(self, staged: Staged) -> None:
-        """Write objects and make them durable: as one pack, or loose where packs abound.
+        """Write objects and make them durable; to be followed by `release`."""
+        with Barrier(self._disk) as barrier:
+            waiting = self.stage(staged, barrier)
+            try:
+                barrier.sync()
+                self.place(waiting, barrier)
+            except BaseException:
+                waiting.discard()
+                raise
+            barrier.sync()
 
-        All of them, also what is there already: that may be damaged, or not be durable yet. To be
-        followed by `release`.
+    def stage(self, staged: Staged, barrier: Barrier) -> Waiting:
+        """Write the files of objects: a pack, or loose objects where packs abound.
+
+        All of them, also what is there already: that may be damaged, or not be durable yet. They are
+        to be put in `place` behind the barrier, or discarded; then comes `release`.
         """
         if self._packing.is_crowded():
             staged.pack = None
-            self._loose.write(list(staged.items()))
-            return
+            return Waiting(None, self._loose.stage(staged.items(), barrier))
         self._loose.mend(staged.objects())
         is_current = self._quick.is_current()
-        written = self._packing.write(staged.objects())
-        staged.pack = written.path
-        self._quick.add(written.path, written.index_data, written.parts, is_current=is_current)
+        pack = self._packing.stage(staged.objects(), barrier)
+        staged.pack = pack.path
+        return Waiting(pack, [], is_current=is_current)
+
+    def place(self, waiting: Waiting, barrier: Barrier) -> None:
+        """Make objects readable; they are durable behind the next barrier."""
+        pack = waiting.pack
+        if pack is None:
+            self._loose.place(waiting.loose, barrier)
+            return
+        self._packing.place(pack, barrier)
+        self._quick.add(pack.path, pack.index_data, pack.parts, is_current=waiting.is_current)
 
     def release(self, staged: Staged) -> None:
         """Leave what was written to git, which drops what no ref names by now."""

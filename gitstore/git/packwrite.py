@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
 from gitstore.git import keep, packformat
+from gitstore.git.barrier import Barrier
 from gitstore.git.deflate import configured_level, deflate
 from gitstore.git.deltas import Base
 from gitstore.git.files import discard
@@ -40,11 +41,20 @@ _ATTEMPTS: Final = 5
 
 
 class Written(NamedTuple):
-    """A pack that was just written: path without suffix, and the bytes of both its files."""
+    """A pack that is written: its path without suffix, and the bytes of both its files."""
 
     path: str
     index_data: bytes
     parts: list[bytes]
+    #: The names that its files have until they are put in place: pack and index.
+    temporary: tuple[str, str]
+    #: How many packs there were before.
+    before: Census
+
+    def discard(self) -> None:
+        """Remove the files that are not in place."""
+        for path in self.temporary:
+            discard(path)
 
 
 class Census(NamedTuple):
@@ -83,27 +93,58 @@ class PackWriter:
 
     def write(self, objects: Collection[StagedObject]) -> Written:
         """Write objects as one pack, make it durable, and have git keep it until its `release`."""
+        with Barrier(self._disk) as barrier:
+            written = self.stage(objects, barrier)
+            try:
+                barrier.sync()
+                self.place(written, barrier)
+            except BaseException:
+                written.discard()
+                raise
+            barrier.sync()
+        return written
+
+    def stage(self, objects: Collection[StagedObject], barrier: Barrier) -> Written:
+        """Write the files of a pack; to be put in `place` behind the barrier, or discarded."""
         level = configured_level(self._config, "pack", "compression")
         parts, entries = _pack(objects, level)
-        index = packformat.index(entries, parts[-1])
         base = os.path.join(self._folder, "pack-" + parts[-1].hex())
+        token = self._runtime.token()
+        pack, index = (
+            os.path.join(self._folder, f"tmp_{kind}_{token}") for kind in ("pack", "idx")
+        )
         before = self.census()
         if before.stamp < 0:
             self._disk.make_folder(self._folder)
         # Before it is there: who drops packs must not have seen it without.
         keep.keep(self._common, base, disk=self._disk)
+        index_data = packformat.index(entries, parts[-1])
+        written = Written(base, index_data, parts, (pack, index), before)
+        try:
+            self._write_files(written, barrier)
+        except BaseException:
+            written.discard()
+            raise
+        return written
+
+    def place(self, written: Written, barrier: Barrier) -> None:
+        """Give the files of a pack their names, which are durable behind the next barrier."""
         for left in reversed(range(_ATTEMPTS)):
             try:
-                self._put(base, parts, index)
+                self._rename(written)
             except FileNotFoundError:
                 # A `git gc --prune=now` took a temporary file away.
                 if not left:
                     raise
+                written.discard()
+                with Barrier(self._disk) as another:
+                    self._write_files(written, another)
+                    another.sync()
             else:
                 break
-        small = sum(map(len, parts)) < SMALL_PACK_BYTES
-        self._census = Census(_stamp(self._folder), before.small + small, before.total + 1)
-        return Written(base, index, parts)
+        barrier.add_folder(self._folder)
+        small = written.before.small + (sum(map(len, written.parts)) < SMALL_PACK_BYTES)
+        self._census = Census(_stamp(self._folder), small, written.before.total + 1)
 
     def release(self, base: str) -> None:
         """Leave a pack to git again: a ref names what is in it, or nobody will."""
@@ -112,21 +153,20 @@ class PackWriter:
         if is_current:
             self._census = self._census._replace(stamp=_stamp(self._folder))
 
-    def _put(self, base: str, parts: list[bytes], index: bytes) -> None:
-        token = self._runtime.token()
-        temporary = [os.path.join(self._folder, f"tmp_{kind}_{token}") for kind in ("pack", "idx")]
+    def _write_files(self, written: Written, barrier: Barrier) -> None:
+        pack, index = written.temporary
+        barrier.write_new(pack, *written.parts, mode=0o444)
+        barrier.write_new(index, written.index_data, mode=0o444)
+
+    def _rename(self, written: Written) -> None:
+        pack, index = written.temporary
         try:
-            self._disk.write_new(temporary[0], *parts, mode=0o444)
-            self._disk.write_new(temporary[1], index, mode=0o444)
-            os.rename(temporary[0], base + ".pack")
-            os.rename(temporary[1], base + ".idx")
+            os.rename(pack, written.path + ".pack")
+            os.rename(index, written.path + ".idx")
         except BaseException:
-            for path in temporary:
-                discard(path)
-            if not os.path.exists(base + ".idx"):
-                discard(base + ".pack")
+            if not os.path.exists(written.path + ".idx"):
+                discard(written.path + ".pack")
             raise
-        self._disk.sync_folder(self._folder)
 
 
 def _pack(

@@ -1,12 +1,13 @@
 """How a draft becomes the branch: the order that survives crashes, full disks and rivals.
 
-1. Objects, durable (`Objects.write`).
-2. New working files next to git's index, durable, not in place yet.
-3. ``index.lock``, then the lock of the branch. Branch, HEAD and files are compared again.
-4. Working files are swapped in, then the index. A crash from here on looks like a hand edit.
-5. The branch moves. From here on the save is in history.
+1. Objects and new working files are written, durable, and not in place yet: the first barrier.
+2. Objects come into place. ``index.lock`` is taken, then the lock of the branch. Branch, HEAD and files
+   are compared again.
+3. Working files are swapped in. A crash from here on looks like a hand edit. What index and branch
+   will hold is written into their locks. All of it is durable behind the second barrier.
+4. The index moves, then the branch. From here on the save is in history, and durable behind the third.
 
-Until 5 every step can be undone, and is, when a later one fails.
+Until the branch moves every step can be undone, and is, when a later one fails.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from gitstore.errors import ConcurrentUpdateError, DirtyWorkingTreeError, RepositoryError
 from gitstore.git import trees
+from gitstore.git.barrier import Barrier
 from gitstore.git.draft import identity
 from gitstore.git.files import Signature, discard
 from gitstore.git.index import Index
@@ -119,14 +121,17 @@ class Publisher:
         if tree is None:
             self._check_elsewhere()
         try:
-            self._objects.write(draft.staged)
-            return self._move(draft, tree=tree, seen=seen, who=who, committed=committed, held=held)
+            with Barrier(self._disk) as barrier:
+                return self._move(
+                    draft, barrier, tree=tree, seen=seen, who=who, committed=committed, held=held
+                )
         finally:
             self._objects.release(draft.staged)
 
     def _move(
         self,
         draft: Draft,
+        barrier: Barrier,
         *,
         tree: WorkingTree | None,
         seen: Mapping[str, WorkingFile | None],
@@ -134,20 +139,26 @@ class Publisher:
         committed: Callable[[], Mapping[str, str]],
         held: Locks | None,
     ) -> bool:
-        """Move working files, index and branch to a draft whose objects are written."""
         assert draft.tip is not None
         with ExitStack() as undo:
-            changes = [] if tree is None else _replacements(tree, draft, seen, undo)
+            waiting = self._objects.stage(draft.staged, barrier)
+            undo.callback(waiting.discard)
+            changes = [] if tree is None else _replacements(tree, draft, seen, barrier, undo)
+            barrier.sync()
+            self._objects.place(waiting, barrier)
             locks = held or undo.enter_context(self.holding(tree))
-            locks.ref.stage(f"{draft.tip}\n".encode())
             if self._refs.read(self._ref) != draft.base or self._is_checked_out() is (tree is None):
                 return False
             self._objects.put_back(draft.staged)
+            locks.ref.stage(f"{draft.tip}\n".encode(), barrier=barrier)
             check_in: _CheckIn | None = None
             if tree is not None and locks.index is not None:
                 check_in = _CheckIn(tree, changes, locks.index, self._workshop.temporary())
-                if not self._apply(check_in, draft, undo, committed):
+                if not self._apply(check_in, draft, barrier, committed):
                     return False
+            barrier.sync()
+            if check_in is not None:
+                self._move_index(check_in, draft, undo)
             try:
                 locks.ref.publish()
             except BaseException:
@@ -177,10 +188,10 @@ class Publisher:
         self,
         check_in: _CheckIn,
         draft: Draft,
-        undo: ExitStack,
+        barrier: Barrier,
         committed: Callable[[], Mapping[str, str]],
     ) -> bool:
-        """Put working files and index in place; return False if a file was edited meanwhile."""
+        """Put working files in place and stage the index; return False if a file was edited meanwhile."""
         tree, lock = check_in.tree, check_in.lock
         written, self._written = self._written, None
         if written is not None and written[0] == Index.checksum_of(self._index_path):
@@ -210,17 +221,20 @@ class Publisher:
                 signature,
                 is_executable=_is_executable(file),
             )
-        tree.sync({change.path for change in check_in.changes})
+            barrier.add_folder(tree.folder(change.path))
         parts = index.encode(tree.root, began_ns=lock.made_ns)
-        lock.stage(*parts, mtime_ns=lock.made_ns)
+        lock.stage(*parts, mtime_ns=lock.made_ns, barrier=barrier)
+        self._written = (parts[-1], index)
+        return True
+
+    def _move_index(self, check_in: _CheckIn, draft: Draft, undo: ExitStack) -> None:
+        """Put the staged index in place, so that it can be taken back."""
         if os.path.exists(self._index_path):
             os.link(self._index_path, check_in.old_index)
         undo.callback(self._restore_index, check_in.old_index)
-        lock.publish()
+        check_in.lock.publish()
         if len(draft.files) > 1 or None in draft.files.values():
             self._disk.sync_folder(self._location.control)
-        self._written = (parts[-1], index)
-        return True
 
     def _restore_index(self, backup: str) -> None:
         """Put back the index of before; there was none if it has no second name."""
@@ -270,7 +284,11 @@ class Publisher:
 
 
 def _replacements(
-    tree: WorkingTree, draft: Draft, seen: Mapping[str, WorkingFile | None], undo: ExitStack
+    tree: WorkingTree,
+    draft: Draft,
+    seen: Mapping[str, WorkingFile | None],
+    barrier: Barrier,
+    undo: ExitStack,
 ) -> list[Replacement]:
     """Write the new working files, aside."""
     changes: list[Replacement] = []
@@ -279,7 +297,9 @@ def _replacements(
             message = f"{path} is no regular file; nothing was moved. Use `git pull` for it"
             raise RepositoryError(message, path=tree.root)
         data = None if file is None else file.read()
-        change = tree.replace(path, data, seen=seen[path], is_executable=_is_executable(file))
+        change = tree.replace(
+            path, data, seen=seen[path], barrier=barrier, is_executable=_is_executable(file)
+        )
         undo.callback(change.undo)
         changes.append(change)
     return changes
