@@ -287,8 +287,8 @@ class SyncReport:
 
     `new`, `updated` and `deleted` are what came in; `merged` those that both sides had changed;
     `revived` those that one side deleted and the other edited: the edit stands. `decided` lists the
-    conflicts that were decided by `on_conflict` or `resolve`, `conflicting` the sessions that wait
-    for a decision. `sent` are the sessions that the remote got. `local` and `remote` are the tips
+    conflicts, all decided by `on_conflict` or `resolve` (one that is not raises), and `conflicting`
+    the sessions they are in. `sent` are the sessions that the remote got. `local` and `remote` are the tips
     after it; `rounds` counts how often it was tried because others were faster.
     """
 

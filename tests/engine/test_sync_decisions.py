@@ -76,7 +76,9 @@ def test_each_field_can_be_decided_on_its_own(ours: BlockingSessionStore, tmp_pa
     assert ours.sync_status().conflicts == ()
     assert [row.sync_state for row in ours.list()] == [SyncState.LOCAL_AHEAD]
     with open_replica(tmp_path / "ours") as again:
-        assert {each.where for each in again.sync().decided} == {NAME, NOTE}
+        report = again.sync()
+        assert {each.where for each in report.decided} == {NAME, NOTE}
+        assert report.conflicting == ("a",)
     assert found(ours) == ("theirs", ["both"])
     assert_git_is_content(tmp_path / "ours")
     kept = json.loads((tmp_path / "ours/.git/gitstore/decisions.json").read_bytes())

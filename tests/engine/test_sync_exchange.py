@@ -579,6 +579,7 @@ def test_a_policy_decides(
     assert [(each.where, each.ours, each.theirs) for each in report.decided] == [
         ("project_context.name", "ours", "theirs")
     ]
+    assert report.conflicting == ("both",)
     assert pair.ours.load("both").project_context.name == name
     assert texts(pair.ours, "both") == ["shared", "ours"]
     assert "decided: both project_context.name: " in run_git(pair.here, "log", "-1", "--format=%B")

@@ -31,6 +31,7 @@ def report_of(
             merged=plan.merged,
             deleted=plan.deleted,
             revived=plan.revived,
+            conflicting=tuple(sorted({conflict.session_id for conflict, _ in plan.decided})),
             decided=tuple(conflict for conflict, _ in plan.decided),
             local=local,
             remote=remote,
@@ -56,6 +57,7 @@ def combined(first: SyncReport, second: SyncReport) -> SyncReport:
         merged=_union(first.merged, second.merged),
         deleted=_union(first.deleted, second.deleted),
         revived=_union(first.revived, second.revived),
+        conflicting=_union(first.conflicting, second.conflicting),
         decided=first.decided + second.decided,
         sent=_union(first.sent, second.sent),
     )
