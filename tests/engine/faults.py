@@ -28,7 +28,7 @@ _AT_CWD = -100
 _CHANGING_FLAGS = os.O_CREAT | os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
 _BY_PATH = ("mkdir", "rmdir", "unlink", "remove", "utime", "chmod", "truncate")
 _BY_TWO_PATHS = ("rename", "replace", "link", "symlink")
-_BY_DESCRIPTOR = ("write", "fsync", "fdatasync", "ftruncate")
+_BY_DESCRIPTOR = ("write", "writev", "fsync", "fdatasync", "ftruncate")
 _CHILD_SECONDS_MAX = 60
 
 _real: dict[str, Callable[..., Any]] = {
@@ -127,8 +127,16 @@ class Tap:
 
     def _wrap_descriptor(self, name: str) -> Callable[..., Any]:
         def function(descriptor: int, *args: Any) -> Any:
-            data = bytes(args[0]) if name == "write" else b""
-            call = Call(name, self._open.get(descriptor, ""), descriptor=descriptor, data=data)
+            data = b""
+            if name in ("write", "writev"):
+                data = bytes(args[0]) if name == "write" else b"".join(args[0])
+            # One of several parts is a write like any other: it may be short, too.
+            call = Call(
+                name.removesuffix("v"),
+                self._open.get(descriptor, ""),
+                descriptor=descriptor,
+                data=data,
+            )
             return self._pass(call, lambda: _real[name](descriptor, *args))
 
         return function
