@@ -193,8 +193,8 @@ class Index:
         self._replace(name, b"")
         self._racy.pop(name, None)
 
-    def encode(self, root: str, *, began_ns: int) -> list[bytes]:
-        """Return the parts of the index file, the checksum last.
+    def body(self, root: str, *, began_ns: int) -> list[bytes]:
+        """Return the parts of the index file, all but the checksum at its end.
 
         Racy entries are compared with the files below `root`. `began_ns` must be no later than now:
         the caller gives the file this modification time.
@@ -205,15 +205,10 @@ class Index:
         if header != self._header:
             self._header = header
             self._hashes.clear()
-        return [
-            header,
-            *(self._runs[key] for key in self._order),
-            self._kept,
-            self._checksum(),
-        ]
+        return [header, *(self._runs[key] for key in self._order), self._kept]
 
-    def _checksum(self) -> bytes:
-        """Return the checksum of the whole; what is in front of the first change is not hashed again."""
+    def checksum(self) -> bytes:
+        """Return the checksum of the `body`; what is in front of the first change is not hashed again."""
         start, digest = 0, sha1(self._header, usedforsecurity=False)
         if self._hashes:
             key, state = self._hashes[-1]

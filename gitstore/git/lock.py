@@ -190,10 +190,16 @@ class GitLock:
         #: When the lock was made, by the file system's clock.
         self.made_ns = os.fstat(descriptor).st_mtime_ns
 
+    def begin(self, *parts: bytes) -> None:
+        """Write the beginning of what X will hold: it is on its way to the disk before the rest is known."""
+        assert self._descriptor is not None
+        write_parts(self._descriptor, parts)
+        self._disk.write_out(self._descriptor)
+
     def stage(
         self, *parts: bytes, mtime_ns: int | None = None, barrier: Barrier | None = None
     ) -> None:
-        """Write what X will hold, with a modification time if one is named.
+        """Write what X will hold, or the rest of it, with a modification time if one is named.
 
         It is durable behind the barrier, or at once where there is none.
         """

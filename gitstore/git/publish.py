@@ -222,9 +222,10 @@ class Publisher:
                 is_executable=_is_executable(file),
             )
             barrier.add_folder(tree.folder(change.path))
-        parts = index.encode(tree.root, began_ns=lock.made_ns)
-        lock.stage(*parts, mtime_ns=lock.made_ns, barrier=barrier)
-        self._written = (parts[-1], index)
+        lock.begin(*index.body(tree.root, began_ns=lock.made_ns))
+        checksum = index.checksum()
+        lock.stage(checksum, mtime_ns=lock.made_ns, barrier=barrier)
+        self._written = (checksum, index)
         return True
 
     def _move_index(self, check_in: _CheckIn, draft: Draft, undo: ExitStack) -> None:

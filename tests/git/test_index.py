@@ -31,12 +31,17 @@ def write(folder: Path, name: str, text: str) -> str:
     return run_git(folder, "hash-object", "-w", name).strip()
 
 
+def encoded(index: Index, folder: Path, *, began_ns: int) -> bytes:
+    """Return the index file."""
+    return b"".join([*index.body(str(folder), began_ns=began_ns), index.checksum()])
+
+
 def store(folder: Path, index: Index) -> None:
     """Put an index in place as the publisher does."""
     lock = folder / ".git/index.lock"
     lock.write_bytes(b"")
     made_ns = lock.stat().st_mtime_ns
-    lock.write_bytes(b"".join(index.encode(str(folder), began_ns=made_ns)))
+    lock.write_bytes(encoded(index, folder, began_ns=made_ns))
     os.utime(lock, ns=(made_ns, made_ns))
     lock.rename(folder / ".git/index")
 
@@ -139,7 +144,7 @@ def test_an_edit_in_the_same_second_and_of_the_same_size_is_seen(tmp_path: Path)
     index.put(second.encode(), two, os.lstat(folder / second), trusted=True)
     lock = folder / ".git/index.new"
     later = status.st_mtime_ns + 30 * SECOND_NS
-    lock.write_bytes(b"".join(index.encode(str(folder), began_ns=later)))
+    lock.write_bytes(encoded(index, folder, began_ns=later))
     os.utime(lock, ns=(later, later))
     lock.rename(folder / ".git/index")
     assert run_git(folder, "diff-files", "--name-only").split() == [first]
@@ -161,7 +166,7 @@ def test_a_foreign_racy_entry_is_compared_too(tmp_path: Path) -> None:
     index.put(b"sessions/01/a.yaml", blob, status, trusted=True)
     later = status.st_mtime_ns + 30 * SECOND_NS
     lock = folder / ".git/index.new"
-    lock.write_bytes(b"".join(index.encode(str(folder), began_ns=later)))
+    lock.write_bytes(encoded(index, folder, began_ns=later))
     os.utime(lock, ns=(later, later))
     lock.rename(index_path)
     assert run_git(folder, "diff-files", "--name-only").split() == ["user.txt"]
@@ -298,7 +303,8 @@ def test_what_is_not_hashed_again_is_still_in_the_checksum(tmp_path: Path) -> No
             index.remove(name)
         elif step % 7:
             index.put(name, chance.choice(ids), status, trusted=True)
-        *body, checksum = index.encode(str(tmp_path), began_ns=status.st_mtime_ns)
+        body = index.body(str(tmp_path), began_ns=status.st_mtime_ns)
+        checksum = index.checksum()
         assert checksum == hashlib.sha1(b"".join(body)).digest()
     assert len(index._hashes) > 5, "no state was kept: this tests nothing"
 
@@ -316,7 +322,7 @@ def test_git_looks_itself_at_entries_of_the_second_in_which_the_index_was_made(
     second = status.st_mtime_ns // SECOND_NS * SECOND_NS
     os.utime(folder / name, ns=(second + 7, second + 7))
     lock = folder / ".git/index.new"
-    lock.write_bytes(b"".join(index.encode(str(folder), began_ns=second + SECOND_NS - 1)))
+    lock.write_bytes(encoded(index, folder, began_ns=second + SECOND_NS - 1))
     os.utime(lock, ns=(second, second + SECOND_NS - 1))
     lock.rename(folder / ".git/index")
     assert index.get(name.encode())[0].size == 4, "it was smudged although it is still racy"
