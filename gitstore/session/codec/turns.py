@@ -145,8 +145,8 @@ class TurnCodec:
             if not head.endswith(_NO_TURNS):
                 return None  # something comes behind the turns
             pieces = [head[: -len(" null\n")].encode(), *self._texts(document.turns)]
-            is_open = turn_text(thaw_turn(document.turns[-1]), {})[1]
-            pieces[-1] += _END if is_open else b"\n"
+            # In canonical lines only a block that keeps its last line breaks ends with an empty one.
+            pieces[-1] += _END if pieces[-1].endswith(b"\n") else b"\n"
             data = _NEXT_TURN.join(pieces)
         # What has no place in a file, or is no plain value, or contains itself.
         except (Unwritable, ValueError, TypeError, RecursionError):

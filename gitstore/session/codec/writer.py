@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from gitstore.errors import SerializationError
@@ -196,10 +197,16 @@ class _Writer:
 
 
 def _key_text(key: str) -> str:
+    if len(key) >= EXPLICIT_KEY_CHARS:
+        return "? " + one_line(key)
+    return _short_key_text(key)
+
+
+@lru_cache(maxsize=1024)
+def _short_key_text(key: str) -> str:
+    """Return how a key is written: nearly all are the same few names, in one session after the other."""
     text = one_line(key)
-    if len(key) >= EXPLICIT_KEY_CHARS or not _BREAKS.isdisjoint(key):
-        return "? " + text
-    return text + ":"
+    return text + ":" if _BREAKS.isdisjoint(key) else "? " + text
 
 
 def plain_entries(entries: dict[Any, Any]) -> dict[str, Any]:
