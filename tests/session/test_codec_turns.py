@@ -57,6 +57,19 @@ history:
     - - 1
       - 2
 """
+#: How a last turn can end, and whether that leaves the document open: with line breaks that are kept.
+ENDINGS: dict[str, tuple[Any, bool]] = {
+    "kept": ("a\n\n", True),
+    "kept, and told where it begins": (" a\n\n\n", True),
+    "kept in a map": ({"k": "b\n\n"}, True),
+    "kept in a list": (["b\n\n"], True),
+    "clipped": ("a\n", False),
+    "stripped": ("a\nb", False),
+    "quoted": ("\n\n", False),
+    "only looking so": ("x |+", False),
+    "empty": ("", False),
+    "nothing": (None, False),
+}
 SIMPLE = f"""\
 id: s-1
 version: 1
@@ -291,3 +304,19 @@ def test_golden_files_are_read_alike() -> None:
         if read is not None:
             assert is_same(read[0], read_text(path.read_text()))
             assert read[1]
+
+
+@pytest.mark.parametrize(("ending", "is_open"), ENDINGS.values(), ids=ENDINGS)
+def test_a_last_turn_that_leaves_the_document_open_is_marked(
+    ending: object, *, is_open: bool
+) -> None:
+    last = {"id": "t2", "content": "c", "end": ending}
+    document = {"id": "s", "history": {"turns": [{"id": "t1", "content": "a\n\n"}, last]}}
+    frozen = freeze_document(document)
+    assert frozen is not None
+    data = TurnCodec().write(frozen)
+    assert data == encode_text(document).encode()
+    assert data.endswith(b"\n...\n") is is_open
+    found = TurnCodec().read(data)
+    assert found is not None
+    assert is_same(found[0], document)
