@@ -75,6 +75,18 @@ class Base:
         return self._lines
 
 
+def splice(size: int, target: bytes, head: int, tail: int) -> bytes:
+    """Return the delta that makes `target` of a base of this size that begins and ends as it does.
+
+    `head` and `tail` are how many bytes; in neither of the two texts do they overlap.
+    """
+    out = bytearray(_varint(size) + _varint(len(target)))
+    _copy(out, 0, head)
+    _insert(out, target, head, len(target) - tail)
+    _copy(out, size - tail, tail)
+    return bytes(out)
+
+
 def _same_ahead(one: bytes, i: int, two: bytes, j: int, most: int) -> int:
     """Return how many bytes from `i` and from `j` on are the same, up to `most`."""
     done, step = 0, _STEP

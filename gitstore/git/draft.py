@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitstore.git import trees
-from gitstore.git.staged import Staged
+from gitstore.git.staged import Like, Staged
 from gitstore.types import Author, CommitId, Revision
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ class File:
     id: str
     mode: bytes
     read: Callable[[], bytes]
+
+
+class _Step(NamedTuple):
+    """A tree on the way to a path, if there is one, and what it holds under the next name."""
+
+    tree: str | None
+    name: bytes
+    entry: trees.Entry | None
 
 
 class Draft:
@@ -61,6 +70,7 @@ class Draft:
         self._root = root
         self._read = read_tree
         self._trees: dict[str, bytes] = {}
+        self._last_way: tuple[str | None, str, list[_Step]] = (None, "", [])
 
     @property
     def time(self) -> int:
@@ -69,13 +79,7 @@ class Draft:
 
     def blob_at(self, path: str) -> Revision | None:
         """Return the id of the file at `path` as of the last commit."""
-        tree = self._root
-        entry: trees.Entry | None = None
-        for part in path.split("/"):
-            if tree is None:
-                return None
-            entry = trees.find(self._tree(tree), part.encode())
-            tree = entry.id if entry is not None and entry.is_folder else None
+        entry = self._way(self._root, path)[-1].entry
         return None if entry is None or entry.is_folder else Revision(entry.id)
 
     def entries_in(self, folder: str) -> list[trees.Entry]:
@@ -197,8 +201,8 @@ class Draft:
         root = self._root
         # What goes makes room first: a folder may take the place of a file.
         for path, file in sorted(files.items(), key=lambda item: item[1] is not None):
-            root = self._edit(root, path.split("/"), file)
-        root = self._add_tree(b"") if root is None else root
+            root = self._edit(root, path, file)
+        root = self._add_tree(b"", None) if root is None else root
         when = max(self._time, time, 0)
         who = identity(author, when)
         above = b"".join(b"parent %s\n" % parent.encode() for parent in parents)
@@ -214,24 +218,37 @@ class Draft:
         self.files.update(files)
         return self.tip
 
-    def _edit(self, tree: str | None, parts: list[str], file: File | None) -> str | None:
-        """Return the tree with one path changed, or None if nothing is left in it."""
-        name = parts[0].encode()
-        data = b"" if tree is None else self._tree(tree)
-        mode, below = trees.FOLDER, None
-        if len(parts) > 1:
-            entry = trees.find(data, name)
-            child = entry.id if entry is not None and entry.is_folder else None
-            below = self._edit(child, parts[1:], file)
-        elif file is not None:
-            mode, below = file.mode, file.id
-        if below is None:
-            data = trees.without_entry(data, name)
-        else:
-            data = trees.with_entry(data, mode, name, below)
-        return self._add_tree(data, like=tree) if data else None
+    def _way(self, root: str | None, path: str) -> list[_Step]:
+        """Return the trees on the way to a path, and what they hold there.
 
-    def _add_tree(self, data: bytes, *, like: str | None = None) -> str:
+        The last way is kept: who has looked at a path changes it next.
+        """
+        if self._last_way[:2] == (root, path):
+            return self._last_way[2]
+        way: list[_Step] = []
+        tree = root
+        for part in path.split("/"):
+            name = part.encode()
+            entry = None if tree is None else trees.find(self._tree(tree), name)
+            way.append(_Step(tree, name, entry))
+            tree = entry.id if entry is not None and entry.is_folder else None
+        self._last_way = root, path, way
+        return way
+
+    def _edit(self, root: str | None, path: str, file: File | None) -> str | None:
+        """Return the root tree with one path changed, or None if nothing is left in it."""
+        mode, below = (trees.FOLDER, None) if file is None else (file.mode, file.id)
+        for tree, name, entry in reversed(self._way(root, path)):
+            data = b"" if tree is None else self._tree(tree)
+            if below is None:
+                edited = trees.removed(data, entry)
+            else:
+                edited = trees.put(data, entry, mode, name, below)
+            like = None if tree is None else Like(tree, edited.head, edited.tail)
+            mode, below = trees.FOLDER, self._add_tree(edited.data, like) if edited.data else None
+        return below
+
+    def _add_tree(self, data: bytes, like: Like | None) -> str:
         name = self.staged.add("tree", data, like=like)
         self._trees[name] = data
         return name
@@ -246,8 +263,13 @@ def with_signature(commit: bytes, signature: bytes) -> bytes:
 
 def identity(author: Author, time: int) -> bytes:
     """Return an author or committer line's value, with what git forbids in names left out."""
-    name = _clean(author.name) or "unknown"
-    return b"%s <%s> %d +0000" % (name.encode(), _clean(author.email).encode(), time)
+    return b"%s %d +0000" % (_who(author.name, author.email), time)
+
+
+@lru_cache(maxsize=16)
+def _who(name: str, email: str) -> bytes:
+    """Return name and address as commits have them; a store has one author for all of its."""
+    return f"{_clean(name) or 'unknown'} <{_clean(email)}>".encode()
 
 
 def _clean(text: str) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import struct
 from hashlib import sha1
 from typing import TYPE_CHECKING, Final, NamedTuple
+from zlib import adler32
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 OFS_DELTA: Final = 6
 _PACK_HEADER: Final = struct.Struct(">4sLL")
+#: The two bytes of zlib's header, the mark of a last block that is stored, its size twice.
+_STORED: Final = struct.Struct("<2sBHH")
+_ZLIB_HEADER: Final = b"\x78\x01"
+_CHECKSUM: Final = struct.Struct(">L")
 _INDEX_HEADER: Final = b"\xfftOc\0\0\0\x02"
 _VERSION: Final = 2
 _FAN: Final = 256
@@ -40,6 +45,15 @@ def entry_header(kind: int, size: int) -> bytes:
         first, size = size & 0x7F, size >> 7
     parts.append(first)
     return bytes(parts)
+
+
+def stored(data: bytes) -> bytes:
+    """Return up to 64 KiB as a zlib stream without compression (RFC 1950, RFC 1951 section 3.2.4).
+
+    For what is so short, or so random, that compression would take time and save no room.
+    """
+    size = len(data)
+    return _STORED.pack(_ZLIB_HEADER, 1, size, size ^ 0xFFFF) + data + _CHECKSUM.pack(adler32(data))
 
 
 def distance(value: int) -> bytes:

@@ -15,7 +15,7 @@ from zlib import crc32
 from gitstore.git import keep, packformat
 from gitstore.git.barrier import Barrier
 from gitstore.git.deflate import configured_level, deflate
-from gitstore.git.deltas import Base
+from gitstore.git.deltas import splice
 from gitstore.git.files import discard
 from gitstore.git.staged import NUMBERS
 
@@ -37,6 +37,8 @@ SMALL_PACK_BYTES: Final = 1 << 20
 _DEPTH_MAX: Final = 50
 #: Bytes of a tree below which it is not worth a delta.
 _DELTA_BYTES_MIN: Final = 256
+#: Bytes; a shorter delta is little more than ids, in which there is nothing to compress.
+_SHORT: Final = 64
 _ATTEMPTS: Final = 5
 
 
@@ -177,21 +179,24 @@ def _pack(
     digest = sha1(parts[0], usedforsecurity=False)
     entries: list[packformat.Entry] = []
     offset = len(parts[0])
-    #: Where the objects that deltas can be made against are, how deep, and what they hold.
-    bases: dict[str, tuple[int, int, bytes]] = {}
-    for each in objects:
-        place, depth, data = bases.get(each.like or "", (0, _DEPTH_MAX, b""))
-        if depth < _DEPTH_MAX and min(len(data), len(each.data)) >= _DELTA_BYTES_MIN:
-            delta = Base(data).delta(each.data)
+    #: Where the objects that deltas can be made against are, how deep, and how large.
+    bases: dict[str, tuple[int, int, int]] = {}
+    for name, kind, data, like in objects:
+        base = None if like is None or len(data) < _DELTA_BYTES_MIN else bases.get(like.name)
+        if like is not None and base is not None and base[1] < _DEPTH_MAX:
+            depth = base[1] + 1
+            delta = splice(base[2], data, like.head, like.tail)
             number, size = packformat.OFS_DELTA, len(delta)
-            body = packformat.distance(offset - place) + deflate(delta, level)
+            packed = packformat.stored(delta) if size < _SHORT else deflate(delta, level)
+            body = packformat.distance(offset - base[0]) + packed
         else:
-            number, size, depth = NUMBERS[each.kind], len(each.data), -1
-            body = deflate(each.data, level)
+            depth = 0
+            number, size = NUMBERS[kind], len(data)
+            body = deflate(data, level)
         part = packformat.entry_header(number, size) + body
-        if each.kind == "tree":
-            bases[each.name] = offset, depth + 1, each.data
-        entries.append(packformat.Entry(bytes.fromhex(each.name), crc32(part), offset))
+        if kind == "tree":
+            bases[name] = offset, depth, len(data)
+        entries.append(packformat.Entry(bytes.fromhex(name), crc32(part), offset))
         digest.update(part)
         parts.append(part)
         offset += len(part)

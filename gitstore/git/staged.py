@@ -30,14 +30,21 @@ def object_id(kind: str, data: bytes) -> str:
     return digest.hexdigest()
 
 
+class Like(NamedTuple):
+    """An object that another one begins and ends as, by so many bytes: a tree before an edit."""
+
+    name: str
+    head: int
+    tail: int
+
+
 class StagedObject(NamedTuple):
     """An object that waits to be written."""
 
     name: str
     kind: str
     data: bytes
-    #: An object that it differs from in one place, as a rule: a tree before one of its entries changed.
-    like: str | None
+    like: Like | None
 
 
 class Staged:
@@ -49,7 +56,7 @@ class Staged:
         self.pack: str | None = None
 
     def add(
-        self, kind: str, data: bytes, *, name: str | None = None, like: str | None = None
+        self, kind: str, data: bytes, *, name: str | None = None, like: Like | None = None
     ) -> str:
         """Take an object in and return its id, which is `name` if the caller has computed it."""
         name = object_id(kind, data) if name is None else name

@@ -22,6 +22,7 @@ FOLDER = b"40000"
 _ID_BYTES = 20
 #: The folders of the sessions folder have names of two hex digits.
 _SHARD_BYTES = 2
+_HEX_DIGITS = b"0123456789abcdef"
 
 
 class Entry(NamedTuple):
@@ -37,6 +38,14 @@ class Entry(NamedTuple):
     def is_folder(self) -> bool:
         """Whether the entry is a tree."""
         return self.mode == FOLDER
+
+
+class Edited(NamedTuple):
+    """A tree with one entry changed, and how many bytes it begins and ends with as it did before."""
+
+    data: bytes
+    head: int
+    tail: int
 
 
 def entries(tree: bytes) -> Iterator[Entry]:
@@ -64,7 +73,9 @@ def find(tree: bytes, name: bytes) -> Entry | None:
         ValueError: the bytes are no tree.
     """
     needle = b" " + name + b"\0"
-    space = tree.find(needle)
+    space = tree.find(needle, _likely(tree, name))
+    if space < 0:
+        space = tree.find(needle)
     if space < 0:
         return None
     for mode in (FILE, FOLDER):
@@ -73,6 +84,13 @@ def find(tree: bytes, name: bytes) -> Entry | None:
         if is_whole and tree.startswith(mode, start) and _begins_entry(tree, start):
             return Entry(mode, name, tree[end - _ID_BYTES : end].hex(), start, end)
     return next((entry for entry in entries(tree) if entry.name == name), None)
+
+
+def _likely(tree: bytes, name: bytes) -> int:
+    """Return where to begin to look for a name: shards are as good as evenly spread."""
+    if len(name) != _SHARD_BYTES:
+        return 0
+    return max(_HEX_DIGITS.find(name[0]) - 1, 0) * len(tree) // len(_HEX_DIGITS)
 
 
 def _begins_entry(tree: bytes, start: int) -> bool:
@@ -166,21 +184,33 @@ def _locate_regular(tree: bytes, name: bytes) -> tuple[bytes, int] | None:
 
 def with_entry(tree: bytes, mode: bytes, name: bytes, object_id: str) -> bytes:
     """Return the tree with this entry, in place of the one of that name if there is one."""
-    entry = b"%s %s\0%s" % (mode, name, bytes.fromhex(object_id))
-    old = find(tree, name)
-    if old is not None and old.mode == mode:
-        return tree[: old.start] + entry + tree[old.end :]
-    tree = without_entry(tree, name)
-    place = _sort_key(mode, name)
-    after = (e.start for e in entries(tree) if _sort_key(e.mode, e.name) > place)
-    start = next(after, len(tree))
-    return tree[:start] + entry + tree[start:]
+    return put(tree, find(tree, name), mode, name, object_id).data
 
 
 def without_entry(tree: bytes, name: bytes) -> bytes:
     """Return the tree without the entry of that name."""
-    entry = find(tree, name)
-    return tree if entry is None else tree[: entry.start] + tree[entry.end :]
+    return removed(tree, find(tree, name)).data
+
+
+def put(tree: bytes, old: Entry | None, mode: bytes, name: bytes, object_id: str) -> Edited:
+    """Do as `with_entry`, when the entry of that name, if there is one, was found."""
+    new = bytes.fromhex(object_id)
+    if old is not None and old.mode == mode:
+        head, tail = old.end - _ID_BYTES, len(tree) - old.end
+        return Edited(tree[:head] + new + tree[old.end :], head, tail)
+    rest = removed(tree, old)
+    place = _sort_key(mode, name)
+    after = (e.start for e in entries(rest.data) if _sort_key(e.mode, e.name) > place)
+    start = next(after, len(rest.data))
+    data = b"%s%s %s\0%s%s" % (rest.data[:start], mode, name, new, rest.data[start:])
+    return Edited(data, min(rest.head, start), min(rest.tail, len(rest.data) - start))
+
+
+def removed(tree: bytes, old: Entry | None) -> Edited:
+    """Return the tree without an entry that was found in it, or as it is."""
+    if old is None:
+        return Edited(tree, len(tree), len(tree))
+    return Edited(tree[: old.start] + tree[old.end :], old.start, len(tree) - old.end)
 
 
 def _sort_key(mode: bytes, name: bytes) -> bytes:

@@ -124,6 +124,8 @@ def _key(name: str) -> str:
 
 def _one_line(value: str) -> str:
     """Return the value without anything that could end its line or act on a terminal."""
+    if value.isascii() and value.isprintable() and "--" not in value:
+        return _cut(value.strip(), VALUE_MAX)  # nearly every one: there is nothing to replace
     spaced = "".join(" " if unicodedata.category(c) in _BREAKING else c for c in value)
     return _cut(_SCISSORS.sub(r"-- \1 --", _encodable(spaced.strip())), VALUE_MAX)
 

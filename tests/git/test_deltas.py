@@ -9,7 +9,7 @@ from dulwich import pack as dulwich_pack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstore.git.deltas import Base
+from gitstore.git.deltas import Base, splice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,3 +66,13 @@ def test_an_older_version_is_a_few_bytes_of_the_newest() -> None:
 def test_a_text_with_nothing_in_common_is_told_in_full() -> None:
     one, two = random.Random(1).randbytes(5000), random.Random(2).randbytes(5000)
     assert len(two) < len(made(one, two)) < len(two) + len(two) // 100 + 20
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=300), st.binary())
+def test_what_is_known_to_be_common_is_copied(
+    head: bytes, old: bytes, new: bytes, tail: bytes
+) -> None:
+    base, target = head + old + tail, head + new + tail
+    delta = splice(len(base), target, len(head), len(tail))
+    assert b"".join(_apply_delta(base, delta)) == target
+    assert len(delta) <= len(new) + len(new) // 127 + 20

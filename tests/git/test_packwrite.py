@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from gitstore.git.files import Disk
 from gitstore.git.location import locate
 from gitstore.git.objects import Objects, Staged
 from gitstore.git.packwrite import PackWriter
+from gitstore.git.staged import Like
 from tests.gitcommand import run_git
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ def writer(folder: Path) -> PackWriter:
     return PackWriter(
         str(folder), disk=Disk("full"), runtime=system_runtime(), config=locate(str(folder)).config
     )
+
+
+def common(one: bytes, other: bytes) -> int:
+    """Return how many bytes they both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def tree_of(ids: dict[int, bytes]) -> bytes:
@@ -79,15 +86,20 @@ def test_trees_that_follow_each_other_are_deltas_that_git_reads(folder: Path) ->
     blobs = Staged()
     ids = {n: bytes.fromhex(blobs.add("blob", b"%d" % n)) for n in range(400)}
     held = {n: ids[n] for n in range(100, 300)}
-    like = blobs.add("tree", tree_of(held))
-    whole = len(tree_of(held))
+    before = tree_of(held)
+    like = blobs.add("tree", before)
+    whole = len(before)
     for number in range(120):
         place = chance.choice([99 - number % 50, 301 + number % 50, chance.randrange(100, 300)])
         if chance.random() < 0.2 and len(held) > 1:
             held.pop(chance.choice(sorted(held)))
         else:
             held[place] = ids[chance.randrange(400)]
-        like = blobs.add("tree", tree_of(held), like=like)
+        tree = tree_of(held)
+        head = common(before, tree)
+        tail = common(before[head:][::-1], tree[head:][::-1])
+        like = blobs.add("tree", tree, like=Like(like, head, tail))
+        before = tree
     writer(folder).write(blobs.objects())
     read_back(folder, blobs)
     (path,) = (folder / "objects/pack").glob("*.pack")
@@ -100,7 +112,8 @@ def test_trees_that_follow_each_other_are_deltas_that_git_reads(folder: Path) ->
 def test_an_object_like_one_that_is_not_in_the_pack_is_whole(folder: Path) -> None:
     staged = Staged()
     blob = bytes.fromhex(staged.add("blob", b""))
-    staged.add("tree", tree_of(dict.fromkeys(range(99), blob)), like="1" * 40)
+    whole = tree_of(dict.fromkeys(range(99), blob))
+    staged.add("tree", whole, like=Like("1" * 40, len(whole) - 20, 0))
     writer(folder).write(staged.objects())
     read_back(folder, staged)
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import stat
+from typing import TYPE_CHECKING
 
 import pytest
+from dulwich import pack as dulwich_pack
 from dulwich.objects import ObjectID, Tree
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gitstore.git import trees
+from gitstore.git.deltas import splice
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_apply_delta: Callable[[bytes, bytes], list[bytes]] = vars(dulwich_pack)["apply_delta"]
 names = st.text("ab.-0/z", min_size=1, max_size=4).map(lambda t: t.replace("/", "_").encode())
 ids = st.integers(0, 2**160 - 1).map(lambda n: f"{n:040x}")
 items = st.dictionaries(names, st.tuples(st.booleans(), ids), max_size=8)
@@ -41,6 +48,51 @@ def test_an_entry_is_removed(content: dict[bytes, tuple[bool, str]], name: bytes
     changed = trees.without_entry(built(content), name)
     assert changed == built(expected)
     assert trees.find(changed, name) is None
+
+
+@example({b"a": (True, "1" * 40), b"a.": (False, "2" * 40)}, b"a", False, "3" * 40, False)
+@example({b"a": (False, "1" * 40), b"a.": (False, "2" * 40)}, b"a", True, "3" * 40, False)
+@given(items, names, st.booleans(), ids, st.booleans())
+def test_an_edit_says_what_it_left_as_it_was(
+    content: dict[bytes, tuple[bool, str]],
+    name: bytes,
+    is_folder: bool,
+    object_id: str,
+    is_removal: bool,
+) -> None:
+    """Also where a file takes the place of a folder, and stands elsewhere then."""
+    before = built(content)
+    old = trees.find(before, name)
+    mode = trees.FOLDER if is_folder else trees.FILE
+    edited = (
+        trees.removed(before, old) if is_removal else trees.put(before, old, mode, name, object_id)
+    )
+    if edited.data != before:
+        delta = splice(len(before), edited.data, edited.head, edited.tail)
+        assert b"".join(_apply_delta(before, delta)) == edited.data
+        known = len(before) - edited.head - edited.tail
+        assert known >= 0
+        # Nothing but the entry: its id when it was there, all of it when it comes or goes.
+        if (old is None) is not is_removal and (old is None or old.mode == mode):
+            assert len(edited.data) - edited.head - edited.tail <= len(name) + 28
+
+
+def test_a_shard_is_found_wherever_it_stands() -> None:
+    """Spread evenly as by a digest, or all in one place; also behind ids that look like it."""
+    tricky = (b"40000 fe\0" + b"1" * 20)[:20]
+    for numbers in (range(256), range(250, 256), range(6), range(0, 256, 37), [0, 255]):
+        tree = b"".join(b"40000 %02x\0%s" % (n, bytes([n]) * 20) for n in numbers)
+        hidden = (
+            b"40000 00\0" + tricky + b"".join(b"40000 %02x\0%s" % (n, tricky) for n in numbers if n)
+        )
+        for n in numbers:
+            for each in (tree, hidden):
+                entry = trees.find(each, b"%02x" % n)
+                assert entry is not None
+                assert entry == next(e for e in trees.entries(each) if e.name == b"%02x" % n)
+        assert trees.find(tree, b"80") == next(
+            (e for e in trees.entries(tree) if e.name == b"80"), None
+        )
 
 
 @given(items, st.integers(1, 20))
