@@ -31,6 +31,8 @@ _ATTEMPTS = 5
 #: The folder that stands for all 256 when loose objects are counted, as `git gc` does it.
 _SAMPLE = "17"
 _FOLDERS = 256
+#: Objects for which a listing of their folders costs less than to look for each.
+_MANY = 64
 
 
 class LooseFile(NamedTuple):
@@ -125,12 +127,16 @@ class LooseObjects:
             # The folders' own names too: who made them may have died before syncing that.
             barrier.add_folder(self._folder)
 
-    def mend(self, objects: Iterable[StagedObject]) -> None:
+    def mend(self, objects: Collection[StagedObject]) -> None:
         """Write those objects again that are there and damaged: `git fsck` would go on about them."""
+        # Where all is in packs most of the folders are not there, and one listing tells it.
+        folders = set(os.listdir(self._folder)) if len(objects) >= _MANY else None
         broken = [
             (each.name, framed(each.kind, each.data))
             for each in objects
-            if os.path.exists(self.path(each.name)) and not self._is_whole(each.name)
+            if (folders is None or each.name[:2] in folders)
+            and os.path.exists(self.path(each.name))
+            and not self._is_whole(each.name)
         ]
         self.write(broken)
 

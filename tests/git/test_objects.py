@@ -167,6 +167,20 @@ def test_damage_of_what_is_written_again_is_mended(folder: Path, objects: Object
     assert run_git(folder, "cat-file", "blob", name) == "content" * 50
 
 
+@pytest.mark.parametrize("count", [1, 64])
+def test_a_damaged_loose_object_that_is_written_again_is_mended(
+    folder: Path, objects: Objects, count: int
+) -> None:
+    staged = Staged()
+    names = [staged.add("blob", b"%d" % number) for number in range(count)]
+    loose = folder / "objects" / names[-1][:2] / names[-1][2:]
+    loose.parent.mkdir()
+    loose.write_bytes(b"damaged")
+    objects.write(staged)
+    data = b"%d" % (count - 1)
+    assert zlib.decompress(loose.read_bytes()) == b"blob %d\0%s" % (len(data), data)
+
+
 def test_what_this_store_wrote_needs_no_look_into_the_folder(
     objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
