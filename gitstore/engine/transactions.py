@@ -79,8 +79,9 @@ class Writer:
 
     def run(self, requests: Sequence[Request]) -> None:
         """Serve the requests; each is settled when this returns."""
-        self._turns.run(requests)
-        self._tell(len(requests))
+        served = self._turns.run(requests)
+        if served:
+            self._tell(served)
 
     @property
     def waiting(self) -> int:

@@ -40,10 +40,15 @@ class Turns:
         """How many requests wait for a turn that has not begun."""
         return len(self._queue) - self._begun
 
-    def run(self, requests: Sequence[Request]) -> None:
-        """Have the requests served; each is settled when this returns."""
+    def run(self, requests: Sequence[Request]) -> int:
+        """Have the requests served; each is settled when this returns.
+
+        Returns:
+            How many were served by this caller, others' among them: none when somebody else led.
+        """
+        served = 0
         if not requests:
-            return
+            return served
         waiter = _Waiter(requests)
         try:
             with self._mutex:
@@ -52,12 +57,13 @@ class Turns:
             while not waiter.leads and not waiter.is_settled:
                 waiter.wait()
             while not waiter.is_settled:
-                self._lead()
+                served += self._lead()
         finally:
             self._leave(waiter)
+        return served
 
-    def _lead(self) -> None:
-        """Serve those who have waited longest, and wake them."""
+    def _lead(self) -> int:
+        """Serve those who have waited longest, and wake them; return how many requests that were."""
         with self._mutex:
             # They stay in the queue until they are woken: else an interruption here would lose them.
             waiting = (each for each in self._queue if not each[0].is_settled)
@@ -72,6 +78,7 @@ class Turns:
             with self._mutex:
                 self._queue = deque(each for each in self._queue if not each[0].is_settled)
                 self._begun = 0
+        return len(group)
 
     def _leave(self, waiter: _Waiter) -> None:
         """Pass on the lead. What nobody has begun must not be committed when the caller is gone."""

@@ -152,6 +152,32 @@ def test_requests_are_served_in_the_order_of_their_coming() -> None:
     assert order == [f"s{number}" for number in range(3 * GROUP_MAX)]
 
 
+def test_who_leads_is_told_how_many_it_served_and_nobody_else_counts_them() -> None:
+    all_wait = threading.Event()
+
+    def serve(group: list[Request]) -> None:
+        assert all_wait.wait(_SECONDS_MAX)
+        settle(group)
+
+    line = Turns(serve)
+    assert line.run([]) == 0
+    told: list[int] = []
+    threads = [
+        threading.Thread(target=lambda n=n: told.append(line.run([request(n)]))) for n in range(9)
+    ]
+    threads[0].start()
+    while not line._begun:
+        os.sched_yield()
+    for thread in threads[1:]:
+        thread.start()
+    while line.waiting < len(threads) - 1:
+        os.sched_yield()
+    all_wait.set()
+    for thread in threads:
+        thread.join(_SECONDS_MAX)
+    assert sorted(told) == [0] * 7 + [1, 8]
+
+
 @pytest.mark.faults
 def test_nobody_starves_while_others_keep_coming() -> None:
     """Between a request and its turn lie at most those that were queued, and one group."""
