@@ -122,6 +122,8 @@ SNEAKY = {
     "a bracket hides a turn": TURNS.replace("hello", "[\n  - id: fake\n  ]"),
     "a quote behind a tab": TURNS.replace("content: hello", 'a:\t"x: y\n  - id: fake\n    z: w"'),
     "a quote behind a dash": TURNS.replace(" hello", '\n    - "x\n  - id: fake\n    z: w"'),
+    "a single quote behind a dash": TURNS.replace(" hello", "\n    - 'x\n  - id: fake\n    z: w'"),
+    "an item that goes on": TURNS.replace(" hello", "\n    - x\n      y\n    - '- id: z'"),
     "a quote behind dashes": TURNS.replace(" hello", '\n    - - "x\n  - id: fake\n    z: w"'),
     "a quote behind a key behind a dash": TURNS.replace(" hello", '\n    - k:\t"x: y\n  - id: fake\n    z: w"'),
     "a quote below the key": TURNS.replace(" hello", '\n      "x\n  - id: fake\n    z: w"'),
@@ -157,6 +159,8 @@ SNEAKY = {
     "name hidden in quotes": HEAD + "project_context:\n  root_path: /a\n  x: \"\n  name: b\n  \"\n",
     "project not first": HEAD + "metadata: {}\nproject_context:\n  name: b\n",
     "project a list": HEAD + "project_context:\n- name\n",
+    "name null in a usual head": TURNS.replace("history:", "project_context:\n  name: null\nhistory:"),
+    "root true in a usual head": TURNS.replace("history:", "project_context:\n  root_path: True\nhistory:"),
     "id with a comment": TURNS.replace("s-1", "s-1 # c"),
     "id quoted": TURNS.replace("s-1", "'s-1'"),
     "id escaped": TURNS.replace("s-1", '"s\\x2D1"'),
@@ -199,6 +203,13 @@ def test_agrees_with_a_full_decode_on_sneaky_files(name: str) -> None:
     else:
         codec.decode(data)
         assert_agrees(data)
+
+
+def test_an_id_that_yaml_takes_for_something_else_has_to_be_quoted() -> None:
+    for spelled, is_good in (("null", False), ("'null'", True)):
+        data = TURNS.replace("id: s-1", f"id: {spelled}").encode()
+        row = codec.read_meta(data, session_id=SessionId("null"), revision=REVISION)
+        assert (row.problem is None) == is_good
 
 
 def test_bytes_that_are_no_text_are_a_problem_in_a_turn_too() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gitstore.errors import SerializationError, UnsupportedVersionError
 from gitstore.session.codec.limits import MAX_BYTES, quoted
-from gitstore.session.codec.scalars import is_plain
+from gitstore.session.codec.scalars import is_reserved
 from gitstore.session.meta import SessionMeta
 from gitstore.session.times import parse_time
 from gitstore.session.values import Value, is_list, is_map
@@ -61,16 +61,19 @@ def _lines(least: bytes) -> bytes:
 
 _has_known_lines: Final = re.compile(rb"(?:" + _lines(rb"") + rb")*+(?:\.\.\.\n)?").fullmatch
 # Lines that `_lines` knows too, in the forms nearly all have: tried first, for a third of the time.
-_USUAL_LINE = (
-    rb" {4,}+(?:- )?+[A-Za-z_]++:(?: (?:[0-9A-Za-z_/][^\n\t:#]*+|'[^'\n]*+'))?+\n"
-    rb"|    content: \|[-+]?\n(?:      [^\n]*+\n++| {0,5}\n)++"
+_USUAL_TEXT = rb"(?:[0-9A-Za-z_/][^\n\t:#]*+\n|'[^'\n]*+'\n)"
+_USUAL_KEY = rb"[A-Za-z_]++:(?:\n| " + _USUAL_TEXT + rb")"
+_USUAL_LINES = (
+    rb"(?: {4,}+(?:" + _USUAL_KEY + rb"|- " + _USUAL_KEY + rb"|- " + _USUAL_TEXT + rb"))++"
+    rb"|    content: \|[-+]?\n(?:(?:      [^\n]*+\n)++| {0,5}\n)++"
 )
 #: The same for the lines from the first turn on: each begins a turn, or is indented in one.
 _has_turn_lines: Final = re.compile(
-    rb"(?:" + _USUAL_LINE + rb"|  - id: " + _VALUE + rb"|" + _lines(rb"    ")
+    rb"(?:" + _USUAL_LINES + rb"|  - id: " + _VALUE + rb"|" + _lines(rb"    ")
     + rb")*+(?:\.\.\.\n)?"
 ).fullmatch  # fmt: skip
-# The usual head: nothing but what a row shows, spelled so that the words are the value.
+# The usual head: nothing but what a row shows, spelled so that the words are the value unless they
+# are reserved.
 _WORDS = rb"([A-Za-z/][A-Za-z0-9_./@+-]*+(?: [A-Za-z0-9_./@+-]++)*+)\n"
 _TIME = rb"'([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z)'\n"
 _usual_head: Final = re.compile(
@@ -126,11 +129,11 @@ def _usual_row(data: bytes, session_id: SessionId, revision: Revision) -> Sessio
     if head is None or _has_odd_bytes(data) or not _has_turn_lines(data, head.end()):
         return None
     plain, quoted_id, created, updated, root, name = head.groups()
-    if (plain or quoted_id).decode() != session_id or (plain and not is_plain(session_id)):
+    if (plain or quoted_id).decode() != session_id or (plain and is_reserved(session_id)):
         return None
     root_text = None if root is None else root.decode()
     name_text = None if name is None else name.decode()
-    if (root_text and not is_plain(root_text)) or (name_text and not is_plain(name_text)):
+    if (root_text and is_reserved(root_text)) or (name_text and is_reserved(name_text)):
         return None
     try:
         created_at = datetime.fromisoformat(created.decode())

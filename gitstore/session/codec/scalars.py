@@ -69,10 +69,15 @@ def double_quoted(text: str) -> str:
     return '"' + _to_escape.sub(_escape, text) + '"'
 
 
+def is_reserved(text: str) -> bool:
+    """Whether some YAML version takes the text, unquoted, for a boolean, a null or a number."""
+    return text.lower() in _RESERVED
+
+
 def is_plain(text: str) -> bool:
     """Whether every YAML reader takes the text, unquoted in a block, for that string."""
     return bool(
-        _is_plain(text) and not _breaks_plain(text) and text.lower() not in _RESERVED,
+        _is_plain(text) and not _breaks_plain(text) and not is_reserved(text),
     )
 
 
