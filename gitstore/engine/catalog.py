@@ -48,6 +48,10 @@ class Catalog:
         self._stored: dict[tuple[SessionId, Revision], SessionMeta] | None = None
         self._cache = RowCache(Path(repository.folder, "cache.sqlite"))
 
+    def folder(self, commit: CommitId | None) -> Folder:
+        """Return the sessions folder of a commit."""
+        return self._folders.at(commit)
+
     def committed(self, commit: CommitId | None) -> Mapping[SessionId, Revision]:
         """Return the revision of every session at a commit: not to be changed."""
         return self._folders.at(commit).revisions
@@ -60,7 +64,7 @@ class Catalog:
         """
         folder = self._folders.at(self._repository.tip())
         reading = _Reading(self, folder.revisions, progress)
-        edits = self._edits.all(folder.revisions, reading=reading)
+        edits = self._edits.all(folder, reading=reading)
         problems = self._adopt(edits)
         if edits:
             folder = self._folders.at(self._repository.tip())
@@ -162,19 +166,16 @@ class _Reading:
         self.fresh: dict[tuple[SessionId, Revision], SessionMeta] = {}
         self._catalog = catalog
         self._progress = progress
+        #: Whether there were no rows at all yet.
+        self.wants_all = not catalog.has_rows
         self._total = 0
         if progress is not None:
             self._total = sum(catalog.known(*key) is None for key in committed.items())
             self._tell()
 
-    @property
-    def wants_all(self) -> bool:
-        """Whether there are no rows at all yet."""
-        return not self._catalog.has_rows
-
     def wants(self, session_id: SessionId, revision: Revision) -> bool:
         """Whether there is no row of a session yet."""
-        return self._catalog.known(session_id, revision) is None
+        return self.wants_all or self._catalog.known(session_id, revision) is None
 
     def take(self, session_id: SessionId, revision: Revision, data: bytes) -> None:
         """Make a row of the bytes of a file, if there is none yet."""

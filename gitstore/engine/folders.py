@@ -25,7 +25,9 @@ _SHARDS_KEPT: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shard:
+class Shard:
+    """A folder in the sessions folder: its tree, and the sessions in it."""
+
     tree: str
     revisions: Mapping[SessionId, Revision]
 
@@ -35,7 +37,7 @@ class Folder:
     """The sessions folder of one commit. What it holds is not to be changed."""
 
     revisions: Mapping[SessionId, Revision]
-    shards: Mapping[bytes, _Shard]
+    shards: Mapping[bytes, Shard]
 
     def changed_since(self, other: Folder) -> dict[SessionId, Revision | None]:
         """Return what differs from another folder, by its revision here: None if it is not here.
@@ -44,7 +46,7 @@ class Folder:
         """
         found: dict[SessionId, Revision | None] = {}
         for name in (*self.shards, *(other.shards.keys() - self.shards.keys())):
-            now, then = self.shards.get(name, _NO_SHARD), other.shards.get(name, _NO_SHARD)
+            now, then = self.shards.get(name, NO_SHARD), other.shards.get(name, NO_SHARD)
             if now.tree != then.tree:
                 before, after = then.revisions, now.revisions
                 found |= {each: after[each] for each in after if before.get(each) != after[each]}
@@ -52,7 +54,7 @@ class Folder:
         return found
 
 
-_NO_SHARD: Final = _Shard(tree="", revisions={})
+NO_SHARD: Final = Shard(tree="", revisions={})
 NO_FOLDER: Final = Folder(revisions={}, shards={})
 
 
@@ -64,7 +66,7 @@ class Folders:
         self._mutex = threading.Lock()
         #: By tree id; shards by their name too, since an id is only good in the folder of its hash.
         self._folders: OrderedDict[str, Folder] = OrderedDict()
-        self._shards: OrderedDict[tuple[bytes, str], _Shard] = OrderedDict()
+        self._shards: OrderedDict[tuple[bytes, str], Shard] = OrderedDict()
 
     def at(self, commit: CommitId | None) -> Folder:
         """Return the folder of a commit; the same one as long as nothing in it has changed."""
@@ -85,7 +87,7 @@ class Folders:
         with self._mutex:
             return _kept(self._folders, top.id, folder, _FOLDERS_KEPT)
 
-    def _shard(self, name: bytes, tree: str) -> _Shard:
+    def _shard(self, name: bytes, tree: str) -> Shard:
         """Return the sessions in one folder of the sessions folder."""
         with self._mutex:
             known = self._shards.get((name, tree))
@@ -98,12 +100,12 @@ class Folders:
             if not entry.startswith(_ENTRY_OF_FOLDER)
             and (session_id := session_id_of(above + file.decode(errors="replace")))
         }
-        shard = _Shard(tree=tree, revisions=revisions)
+        shard = Shard(tree=tree, revisions=revisions)
         with self._mutex:
             return _kept(self._shards, (name, tree), shard, _SHARDS_KEPT)
 
 
-def _revisions(shards: Mapping[bytes, _Shard], other: Folder) -> dict[SessionId, Revision]:
+def _revisions(shards: Mapping[bytes, Shard], other: Folder) -> dict[SessionId, Revision]:
     """Return the revisions in some shards, by changing a copy of those of another folder."""
     folder = Folder(revisions={}, shards=shards)
     found = dict(other.revisions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Final
@@ -36,9 +35,7 @@ def with_states(rows: Iterable[SessionMeta], standing: Standing) -> list[Session
     """Return rows with their sync states; those that have theirs already stay the same object."""
     state_of, usual = standing.states.get, standing.usual
     return [
-        row
-        if row.sync_state is (state := state_of(row.id, usual))
-        else replace(row, sync_state=state)
+        row if row.sync_state is (state := state_of(row.id, usual)) else row.standing(state)
         for row in rows
     ]
 
@@ -97,7 +94,7 @@ class Listing:
                 continue
             if rows is self.rows:
                 rows, order = dict(rows), list(order)
-            rows[session_id] = replace(old, sync_state=standing.of(session_id))
+            rows[session_id] = old.standing(standing.of(session_id))
             _move(order, old, rows[session_id])
         return Listing(self.folder, rows, order, stood=standing)
 

@@ -313,7 +313,7 @@ class Salvage:
     def _working_paths(self) -> list[str]:
         try:
             tree = self._repository.working_tree()
-            return [] if tree is None else [path for path, _ in tree.scan(DIRECTORY)]
+            return [] if tree is None else [*tree.scan(DIRECTORY)]
         except StorageError:
             return []
 

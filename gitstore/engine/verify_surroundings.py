@@ -87,7 +87,7 @@ def check_working_files(
         tree = repository.working_tree()
         if tree is None or repository.is_merging():
             return
-        there = {path for path, _ in tree.scan(DIRECTORY) if session_id_of(path) is not None}
+        there = {path for path in tree.scan(DIRECTORY) if session_id_of(path) is not None}
     except StorageError as error:
         findings.add(ProblemKind.WORKING_FILE, DIRECTORY, str(error))
         return

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+import os
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from gitstore.engine.folders import NO_SHARD
 from gitstore.errors import RepositoryError, SerializationError
 from gitstore.git.objects import object_id
+from gitstore.git.openfolder import state_of
 from gitstore.session import codec
-from gitstore.session.ids import DIRECTORY, SUFFIX, path_of, session_id_of
+from gitstore.session.ids import DIRECTORY, SUFFIX, session_id_of
 from gitstore.session.model import SessionAsset
 from gitstore.types import Revision, SessionId
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from gitstore.git.checkout import WorkingFile, WorkingTree
+    from gitstore.engine.folders import Folder, Shard
+    from gitstore.git.checkout import WorkingTree
+    from gitstore.git.openfolder import FileState, OpenFolder
     from gitstore.git.repository import Repository
     from gitstore.types import Runtime
 
-#: What changes when a file is written, replaced or given another time: both times, size, inode.
-FileState: TypeAlias = tuple[int, int, int, int]
 #: A file changed within this time of being read may change again with the same timestamps.
 _SETTLED_SECONDS = 2.0
 
@@ -59,6 +60,43 @@ class _Equal(NamedTuple):
     session_id: SessionId
 
 
+class _Look(NamedTuple):
+    """One look at one folder, for hand edits of what a shard has."""
+
+    tree: WorkingTree
+    opened: OpenFolder
+    shard: Shard
+    reading: Reading | None
+    #: When the look began: what is changed later is not settled.
+    now: float
+
+    def read(
+        self, name: str, session_id: SessionId, revision: Revision | None
+    ) -> _Equal | HandEdit | None:
+        """Return how a file compares with a revision; None when there is no telling, or no file."""
+        file = self.opened.read(name, limit=codec.MAX_BYTES)
+        if file is None or revision is None or object_id("blob", file[0]) != revision:
+            return self._examine(self.opened.path + name, session_id, revision)
+        data, state = file
+        if self.reading is not None:
+            self.reading.take(session_id, revision, data)
+        return _Equal(state, revision, session_id)
+
+    def _examine(
+        self, path: str, session_id: SessionId, committed: Revision | None
+    ) -> HandEdit | None:
+        try:
+            file = self.tree.read(path, limit=codec.MAX_BYTES, folder=self.opened.descriptor)
+        except RepositoryError as error:
+            return HandEdit(session_id, None, error)
+        if file is None:
+            return None
+        revision = Revision(object_id("blob", file.data))
+        if revision == committed:
+            return None
+        return HandEdit(session_id, revision, problem_of(file.data, session_id))
+
+
 class HandEdits:
     """Finds hand edits; remembers which files were found equal to the committed ones.
 
@@ -70,6 +108,8 @@ class HandEdits:
         self._runtime = runtime
         #: By the path of the folder, with a slash, and the name of the file.
         self._equal: dict[str, dict[str, _Equal]] = {}
+        #: By the path of the folder: a tree, and the states of all files when none differed from it.
+        self._whole: dict[str, tuple[str, dict[str, FileState]]] = {}
         self._has_asked_git = False
 
     def tree(self) -> WorkingTree | None:
@@ -81,10 +121,8 @@ class HandEdits:
         tree = self._repository.working_tree()
         return None if tree is None or self._repository.is_merging() else tree
 
-    def all(
-        self, committed: Mapping[SessionId, Revision], *, reading: Reading | None = None
-    ) -> list[HandEdit]:
-        """Return every hand edit; `committed` holds the stored revisions.
+    def all(self, committed: Folder, *, reading: Reading | None = None) -> list[HandEdit]:
+        """Return every hand edit of what is committed.
 
         Every file is looked at, as by `git status`, and read if it was touched since it was last found
         equal, by us or by git: an edit that keeps a folder's times would be missed otherwise.
@@ -93,35 +131,23 @@ class HandEdits:
         if tree is None:
             return []
         now = self._runtime.clock()
-        if not self._has_asked_git and (reading is None or not reading.wants_all):
+        reads_all = reading is not None and reading.wants_all
+        if not self._has_asked_git and not reads_all:
             self._ask_git(reading)
         found: list[HandEdit] = []
-        revision_of = committed.get
-        for above, folder, files in tree.visit(DIRECTORY):
-            known_of = self._equal.setdefault(above, {}).get
-            for name, status in files:
-                known = known_of(name)
-                state = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
-                if known is not None and known[0] == state and revision_of(known[2]) == known[1]:
-                    continue
-                session_id = _session_of(above + name, name, committed)
-                if session_id is None:
-                    continue
-                read = partial(tree.read, above + name, limit=codec.MAX_BYTES, folder=folder)
-                revision = revision_of(session_id)
-                edit, data = _examine(read, session_id, revision)
-                if edit is not None:
-                    found.append(edit)
-                elif revision is not None and data is not None:
-                    self._keep(above, name, _Equal(state, revision, session_id), now)
-                    if reading is not None:
-                        reading.take(session_id, revision, data)
+        for opened in tree.visit(DIRECTORY):
+            above = opened.path.removeprefix(DIRECTORY).strip("/")
+            shard = committed.shards.get(os.fsencode(above), NO_SHARD)
+            states = dict.fromkeys(opened.names()) if reads_all else opened.states()
+            if self._whole.get(opened.path) != (shard.tree, states):
+                look = _Look(tree, opened, shard, reading, now)
+                found += self._look(look, states)
         return found
 
     def state_of(self, tree: WorkingTree, path: str) -> FileState | None:
         """Return the state of a file, or None if it has none; a link is not followed."""
         try:
-            return _state(tree.status(path))
+            return state_of(tree.status(path))
         except OSError:
             return None  # whoever reads it will say why
 
@@ -135,16 +161,35 @@ class HandEdits:
         self, path: str, state: FileState | None, session_id: SessionId, revision: Revision
     ) -> None:
         """Remember that a file was read, after it was in that state, and held that revision."""
-        if state is not None:
+        if state is not None and _is_settled(state, self._runtime.clock()):
             above, slash, name = path.rpartition("/")
-            self._keep(
-                above + slash, name, _Equal(state, revision, session_id), self._runtime.clock()
-            )
+            equal = _Equal(state, revision, session_id)
+            self._equal.setdefault(above + slash, {})[name] = equal
 
-    def _keep(self, above: str, name: str, equal: _Equal, now: float) -> None:
-        """Remember a file, unless it could still change without another time."""
-        if max(equal.state[0], equal.state[1]) / 1e9 + _SETTLED_SECONDS < now:
-            self._equal.setdefault(above, {})[name] = equal
+    def _look(self, look: _Look, states: Mapping[str, FileState | None]) -> list[HandEdit]:
+        """Return the hand edits in a folder; read what is not known to be equal in its state."""
+        known = self._equal.setdefault(look.opened.path, {})
+        stored = look.shard.revisions.get
+        found: list[HandEdit] = []
+        whole: dict[str, FileState] = {}
+        for name, state in states.items():
+            equal = known.get(name)
+            if equal is None or equal.state != state or stored(equal.session_id) != equal.revision:
+                session_id = _session_of(look.opened.path, name, look.shard)
+                if session_id is None:
+                    if state is not None:
+                        whole[name] = state
+                    continue
+                read = look.read(name, session_id, stored(session_id))
+                if isinstance(read, HandEdit):
+                    found.append(read)
+                if not isinstance(read, _Equal) or not _is_settled(read.state, look.now):
+                    continue
+                equal = known[name] = read
+            whole[name] = equal.state
+        # With one that is left out of it, it is never what `states` will be.
+        self._whole[look.opened.path] = (look.shard.tree, whole)
+        return found
 
     def _ask_git(self, reading: Reading | None) -> None:
         """Take over which files git's index says to be equal; what we found out ourselves stays."""
@@ -158,26 +203,12 @@ class HandEdits:
                 self._equal.setdefault(above + slash, {}).setdefault(name, equal)
 
 
-def _session_of(path: str, name: str, committed: Mapping[SessionId, Revision]) -> SessionId | None:
-    """Return whose file is at `path`, sooner if it is one of the stored sessions."""
+def _session_of(folder: str, name: str, shard: Shard) -> SessionId | None:
+    """Return whose file is in a folder, sooner if it is one of the stored sessions."""
     stored = SessionId(name.removesuffix(SUFFIX))
-    return stored if stored in committed and path_of(stored) == path else session_id_of(path)
-
-
-def _examine(
-    read: Callable[[], WorkingFile | None], session_id: SessionId, committed: Revision | None
-) -> tuple[HandEdit | None, bytes | None]:
-    """Return the edit in a file, or none and the bytes that are the committed ones."""
-    try:
-        file = read()
-    except RepositoryError as error:
-        return HandEdit(session_id, None, error), None
-    if file is None:
-        return None, None
-    revision = Revision(object_id("blob", file.data))
-    if revision == committed:
-        return None, file.data
-    return HandEdit(session_id, revision, problem_of(file.data, session_id)), None
+    if stored in shard.revisions and name.endswith(SUFFIX):
+        return stored
+    return session_id_of(folder + name)
 
 
 def problem_of(data: bytes, session_id: SessionId) -> SerializationError | None:
@@ -189,5 +220,6 @@ def problem_of(data: bytes, session_id: SessionId) -> SerializationError | None:
     return None
 
 
-def _state(status: os.stat_result) -> FileState:
-    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+def _is_settled(state: FileState, now: float) -> bool:
+    """Whether a file in that state would have another time if it changed again."""
+    return max(state[0], state[1]) / 1e9 + _SETTLED_SECONDS < now

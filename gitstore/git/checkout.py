@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gitstore.errors import UnsafePathError
 from gitstore.git import files
 from gitstore.git.files import Signature, discard
+from gitstore.git.openfolder import OpenFolder
 from gitstore.git.translate import translated
 
 if TYPE_CHECKING:
@@ -72,17 +73,14 @@ class WorkingTree:
             raise
         return None if found is None else WorkingFile(*found)
 
-    def scan(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
-        """Return the path and status of every regular file two levels below `folder`."""
-        for above, _, found in self.visit(folder):
-            for name, status in found:
-                yield above + name, status
+    def scan(self, folder: str) -> Iterator[str]:
+        """Return the path of every regular file two levels below `folder`."""
+        for opened in self.visit(folder):
+            for name in opened.names():
+                yield opened.path + name
 
-    def visit(self, folder: str) -> Iterator[tuple[str, int, list[tuple[str, os.stat_result]]]]:
-        """Return the folders in `folder`: the path of what is in it, open, and its regular files.
-
-        Names and status of the files; the folder is closed afterwards.
-        """
+    def visit(self, folder: str) -> Iterator[OpenFolder]:
+        """Return the folders in `folder`, each open until the next one is asked for."""
         with translated(self.root), self.open_folder(folder + "/x", create=False) as top:
             for shard in [] if top is None else os.listdir(top):
                 try:
@@ -92,13 +90,7 @@ class WorkingTree:
                         continue
                     raise
                 try:
-                    with os.scandir(inner) as items:
-                        found = [
-                            (item.name, item.stat(follow_symlinks=False))
-                            for item in items
-                            if item.is_file(follow_symlinks=False)
-                        ]
-                    yield f"{folder}/{shard}/", inner, found
+                    yield OpenFolder(self.root, f"{folder}/{shard}/", inner)
                 finally:
                     os.close(inner)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstore import BlockingSessionStore, SessionAsset, SessionMeta
+from gitstore import BlockingSessionStore, SessionAsset, SessionMeta, dump_session
 from gitstore.blocking import system_runtime
 from gitstore.engine.folders import NO_FOLDER, Folders
 from gitstore.engine.listing import NOTHING, Listing, ordered
@@ -93,6 +94,78 @@ def test_a_hand_edit_of_any_file_is_found(store: BlockingSessionStore) -> None:
     assert [row.id for row in store.list() if row.problem] == ["s-7"]
     file.write_bytes(data)
     assert [row.id for row in store.list() if row.problem] == []
+
+
+def test_files_that_stay_while_the_branch_moves_are_edits(store: BlockingSessionStore) -> None:
+    for _ in range(2):
+        store.list()
+    file = file_of(store, "s-7")
+    was = run_git(store.path, "rev-parse", "HEAD").strip()
+    file.write_bytes(file.read_bytes().replace(b"A session", b"Z session"))
+    run_git(store.path, "commit", "-qam", "another name")
+    for _ in range(2):
+        assert [row.id for row in store.list() if row.name == "Z session"] == ["s-7"]
+    run_git(store.path, "update-ref", "refs/heads/main", was)
+    # The file is what it was at the last look, but no longer what is committed.
+    assert [row.id for row in store.list() if row.name == "Z session"] == ["s-7"]
+    assert run_git(store.path, "log", "-1", "--format=%P").strip() == was
+    assert_git_is_content(store.path)
+
+
+def test_a_new_file_is_found_in_a_folder_that_was_whole(store: BlockingSessionStore) -> None:
+    for _ in range(2):
+        store.list()
+    asset = session("s-new")
+    new = file_of(store, asset.id)
+    new.parent.mkdir(exist_ok=True)
+    new.write_bytes(dump_session(asset))
+    (new.parent / "link.yaml").symlink_to(new)
+    os.mkfifo(new.parent / "pipe.yaml")
+    assert len(store.list()) == COUNT + 1
+    assert "adopt" in run_git(store.path, "log", "-1", "--format=%B")
+
+
+@pytest.mark.parametrize("later", [0, 60])
+def test_a_file_that_was_just_written_is_read_again(
+    store: BlockingSessionStore, later: int
+) -> None:
+    """It could change once more without another time: it has to settle first."""
+    real = system_runtime()
+    runtime = replace(real, clock=lambda: real.clock() + later)
+    run_git(store.path, "update-index", "--refresh")
+    with BlockingSessionStore.open(store.path, runtime=runtime) as other:
+        asset = session("s-new")
+        file = file_of(store, asset.id)
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(dump_session(asset))
+        revision = store.load("s-new").revision
+        for _ in range(2):
+            assert len(other.list()) == COUNT + 1
+        edits = other._catalog._edits
+        path = path_of(SessionId("s-new"))
+        tree = edits.tree()
+        assert tree is not None
+        assert edits.holds(path, edits.state_of(tree, path), revision) == bool(later)
+
+
+def test_files_that_come_and_go_do_not_disturb_a_listing(store: BlockingSessionStore) -> None:
+    rows, done = store.list(), threading.Event()
+    folder = file_of(store, "s-1").parent
+
+    def churn() -> None:
+        while not done.is_set():
+            for number in range(50):
+                (folder / f"note-{number}.txt").touch()
+            for number in range(50):
+                (folder / f"note-{number}.txt").unlink()
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        assert all(store.list() == rows for _ in range(100))
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_a_new_store_takes_gits_word_for_files_that_are_older_than_the_index(

@@ -126,7 +126,7 @@ class Settler:
 
         Not those that are what `theirs` holds: a pull that died has put these there.
         """
-        edits = self._edits.all(self._catalog.committed(self._repository.tip()))
+        edits = self._edits.all(self._catalog.folder(self._repository.tip()))
         arriving = self._catalog.committed(theirs if edits else None)
         self._writer.run(
             [
