@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -288,13 +290,21 @@ def test_rows_are_kept_on_disk_and_their_damage_is_harmless(store: BlockingSessi
     rows = store.list()
     file = Path(store.path, ".git/gitstore/cache.sqlite")
     with sqlite3.connect(file) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM rows").fetchone()
-        assert count == COUNT
+        ((text,),) = connection.execute("SELECT rows FROM listings")
+        kept = {name: values for name, *values in json.loads(text)}
+        assert len(kept) == COUNT
         # Proof that the file is used: what it says is believed, since it is keyed by content.
-        connection.execute("UPDATE rows SET name = 'from the cache' WHERE id = 's-2'")
+        kept["s-2"][1] = "from the cache"
+        forged = json.dumps([[name, *values] for name, values in kept.items()])
+        connection.execute("UPDATE listings SET rows = ?", (forged,))
     connection.close()
     with BlockingSessionStore.open(store.path) as other:
         assert [row.id for row in other.list() if row.name == "from the cache"] == ["s-2"]
+    for text in ("[[1]]", "[[[], [], [], [], [], [], []]]", "{", "[" * 100_000, "[null]", "7"):
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("INSERT INTO listings VALUES (?)", (text,))
+        with BlockingSessionStore.open(store.path) as other:
+            assert other.list() == rows
     for damage in (b"", b"no database", file.read_bytes()[:5000]):
         file.write_bytes(damage)
         with BlockingSessionStore.open(store.path) as other:
