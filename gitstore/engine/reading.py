@@ -18,6 +18,7 @@ from gitstore.types import Revision
 if TYPE_CHECKING:
     from gitstore.engine.transactions import Writer
     from gitstore.engine.worktree import HandEdits
+    from gitstore.git.checkout import WorkingTree
     from gitstore.git.repository import Repository
     from gitstore.types import At, SessionId
 
@@ -33,6 +34,8 @@ class Reader:
         self._writer = writer
         self._edits = edits
         self._assets = AssetCache()
+        #: The working tree that was looked at last.
+        self._tree: WorkingTree | None = None
 
     def load(self, session_id: SessionId, at: At | None) -> SessionAsset:
         """Return a session, now or then; a hand edit is adopted first."""
@@ -61,11 +64,13 @@ class Reader:
         path = path_of(session_id)
         for _ in range(_ATTEMPTS_MAX):
             committed = self._repository.blob_at(self._repository.tip(), path)
-            tree = self._edits.tree()
-            state = None if tree is None else self._edits.state_of(tree, path)
-            if committed is not None and self._edits.holds(path, state, committed):
+            if committed is not None and self._is_held(path, committed):
                 return None, committed
-            file = None if tree is None else tree.read(path, limit=codec.MAX_BYTES)
+            tree = self._tree = self._edits.tree()
+            if tree is None:
+                break
+            state = self._edits.state_of(tree, path)
+            file = tree.read(path, limit=codec.MAX_BYTES)
             # Again: a save that came in between moved both, and is no edit.
             committed = self._repository.blob_at(self._repository.tip(), path)
             if file is None:
@@ -85,6 +90,16 @@ class Reader:
         if committed is None:
             raise SessionNotFoundError(session_id=session_id)
         return None, committed
+
+    def _is_held(self, path: str, committed: Revision) -> bool:
+        """Whether the file in the working tree is known to hold what is committed.
+
+        Then nobody need ask whether people may edit there now: what is read is the same.
+        """
+        tree = self._tree
+        return tree is not None and self._edits.holds(
+            path, self._edits.state_of(tree, path), committed
+        )
 
     def _asset(self, session_id: SessionId, revision: Revision, data: bytes | None) -> SessionAsset:
         """Return a session that is the caller's own: the revision says all of its content."""

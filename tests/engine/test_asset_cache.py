@@ -168,6 +168,22 @@ def test_a_branch_that_moved_under_an_unchanged_file_is_seen(store: BlockingSess
     assert "adopt" in run_git(store.path, "log", "-1", "--format=%B")
 
 
+def test_what_another_branch_has_there_is_not_read(store: BlockingSessionStore) -> None:
+    """A file that is known is not asked whose it is; once it changes, it is."""
+    for _ in range(2):
+        assert store.load(NAME).history.turns[0].content == "hello"
+    run_git(store.path, "switch", "-q", "-c", "other")
+    assert store.load(NAME).history.turns[0].content == "hello"
+    file, tip = Path(store.path, path_of(NAME)), run_git(store.path, "rev-parse", "main")
+    file.write_bytes(file.read_bytes().replace(b"hello", b"HELLO"))
+    for _ in range(2):
+        assert store.load(NAME).history.turns[0].content == "hello"
+    assert run_git(store.path, "rev-parse", "main") == tip
+    run_git(store.path, "symbolic-ref", "HEAD", "refs/heads/main")
+    assert store.load(NAME).history.turns[0].content == "HELLO"
+    assert run_git(store.path, "status", "--porcelain") == ""
+
+
 def test_bare_and_past_sessions_are_kept_too(store: BlockingSessionStore) -> None:
     first = store.load(NAME)
     say(first, "more", turn="t1", minute=1)
