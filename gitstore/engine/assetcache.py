@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from gitstore.engine.collecting import uncollected
 from gitstore.session.packed import PackedAsset
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class AssetCache:
             if packed is None:
                 return None
             self._packed.move_to_end(key)
-        asset = packed.unpack()
+        asset = uncollected(packed.unpack, size=packed.size)
         asset.mark_stored(revision)
         return asset
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitstore.engine.assetcache import AssetCache
+from gitstore.engine.collecting import uncollected
 from gitstore.engine.moments import resolve_for
 from gitstore.engine.requests import Adopt
 from gitstore.engine.worktree import problem_of
@@ -108,8 +110,12 @@ class Reader:
             return known
         if data is None:
             data = self._repository.read_blob(revision)
+        asset = uncollected(partial(self._made, session_id, revision, data), size=len(data))
+        asset.mark_stored(revision)
+        return asset
+
+    def _made(self, session_id: SessionId, revision: Revision, data: bytes) -> SessionAsset:
         document = codec.decode(data, session_id=session_id)
         asset = SessionAsset.from_document(document, session_id=session_id)
         self._assets.keep(session_id, revision, asset)
-        asset.mark_stored(revision)
         return asset
