@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gitstore.errors import SerializationError
@@ -17,8 +17,8 @@ from gitstore.session.codec import turns
 from gitstore.session.codec.exact import read_exact
 from gitstore.session.codec.reader import read_text
 from gitstore.session.codec.turns import TurnCodec
-from gitstore.session.codec.writer import encode_text
-from gitstore.session.frozen import freeze_document, freeze_turn
+from gitstore.session.codec.writer import count_nodes, encode_text
+from gitstore.session.frozen import freeze_document, freeze_turn, thaw_turn
 from tests.session.codec_cases import Document, is_same, sessions
 from tests.session.test_codec_reader import mutate
 
@@ -129,6 +129,7 @@ def check_mutants(count: int, seed: int) -> tuple[int, int]:
         data = text.encode()
         cold = TurnCodec().read(data)
         assert cold == warm.read(data), text
+        assert warm.is_canonical(data) == (cold and cold[1]), text
         if cold is None:
             continue
         document, is_canonical = cold
@@ -261,6 +262,45 @@ def test_limits_hold_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "MAX_BYTES", len(data) - 1)
     assert write(both, document) is None
     assert both.read(data) is None
+
+
+LISTS = document_of("x")
+LISTS["history"]["turns"][0]["metadata"] = {"deep": [[[[[[]]]], [[[1]]]], [[2]]]}
+
+
+@given(sessions)
+@example(LISTS)
+def test_what_is_remembered_of_a_turn_bounds_its_nodes(document: Document) -> None:
+    frozen, data = freeze_document(document), encode_text(document).encode()
+    if frozen is None:
+        return
+    both = TurnCodec()
+    both.write(frozen)  # from here on the turns are known, with their bounds
+    texts, written = both._texts(frozen.turns)
+    found = both._look(data)
+    assert found is not None
+    assert found.is_canonical
+    before = data[: data.index(b"\n  turns:\n  - " + texts[0])] + b"\n  turns:\n"
+    for most in (written, found.nodes_most):
+        assert count_nodes(document) <= turns._nodes_most(before) + most
+
+
+def test_a_text_is_known_to_be_canonical_without_its_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both, edited = TurnCodec(), SIMPLE.replace("role: user", "role:  user", 1)
+    assert both.is_canonical(SIMPLE.encode())
+    assert both.is_canonical(edited.encode()) is False
+    thawed: list[bytes] = []
+
+    def thaw(value: bytes) -> Any:
+        thawed.append(value)
+        return thaw_turn(value)
+
+    monkeypatch.setattr(turns, "thaw_turn", thaw)
+    assert both.is_canonical(SIMPLE.encode())
+    assert len(thawed) == 1  # the last, which says how the document ends
+    assert both.is_canonical(SIMPLE.encode() + b"...\n") is None
 
 
 def test_a_turn_may_be_as_deep_as_in_the_whole() -> None:

@@ -120,9 +120,9 @@ def _keep(previous: bytes, canonical: bytes) -> bytes | None:
 
 def is_canonical(data: bytes) -> bool:
     """Whether the bytes are what `encode` writes for their own document."""
-    known = _turns.read(data)
+    known = _turns.is_canonical(data)
     if known is not None:
-        return known[1]
+        return known
     try:
         return read_exact(_strict_text(data, None)) is not None
     except SerializationError:

@@ -25,7 +25,7 @@ and no value that was handed out is part of it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gitstore.errors import SerializationError
 from gitstore.session.codec.exact import read_exact, read_exact_turn
@@ -43,8 +43,6 @@ from gitstore.session.frozen import freeze_turn, thaw_turn
 from gitstore.session.values import Value, is_list, is_map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gitstore.session.frozen import FrozenDocument
 
 #: Turns whose text or value takes more bytes are not remembered: they cost less, byte for byte.
@@ -60,14 +58,18 @@ _stands_alone = re.compile(r"  - [^\n]*+\n(?:\n|   [^\n]*+\n)*+").fullmatch
 _is_odd = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]").search
 
 
+#: The other form of a turn, and what the nodes of its canonical text do not exceed.
+_Known: TypeAlias = tuple[bytes, int]
+
+
 class _Generation:
     """Texts and values of some turns, by one another; `edited` holds values by text only."""
 
     __slots__ = ("edited", "texts", "values")
 
     def __init__(self) -> None:
-        self.texts: dict[bytes, bytes] = {}
-        self.values: dict[bytes, bytes] = {}
+        self.texts: dict[bytes, _Known] = {}
+        self.values: dict[bytes, _Known] = {}
         self.edited: dict[bytes, bytes] = {}
 
     def is_full(self) -> bool:
@@ -85,26 +87,26 @@ class TurnMemory:
         self._new = _Generation()
         self._old = _Generation()
 
-    def texts(self, values: list[bytes]) -> list[bytes | None]:
+    def texts(self, values: list[bytes]) -> list[_Known | None]:
         """Return the text of each turn that is known by its value."""
         found = list(map(self._new.texts.get, values))
         if None in found:
             old = self._old.texts
-            for at, text in enumerate(found):
-                if text is None and (text := old.get(values[at])) is not None:
-                    found[at] = text
-                    self.keep(values[at], text)
+            for at, known in enumerate(found):
+                if known is None and (known := old.get(values[at])) is not None:
+                    found[at] = known
+                    self.keep(values[at], *known)
         return found
 
-    def values(self, texts: list[bytes]) -> list[bytes | None]:
+    def values(self, texts: list[bytes]) -> list[_Known | None]:
         """Return the value of each turn that is known by its canonical text."""
         found = list(map(self._new.values.get, texts))
         if None in found:
             old = self._old.values
-            for at, value in enumerate(found):
-                if value is None and (value := old.get(texts[at])) is not None:
-                    found[at] = value
-                    self.keep(value, texts[at])
+            for at, known in enumerate(found):
+                if known is None and (known := old.get(texts[at])) is not None:
+                    found[at] = known
+                    self.keep(known[0], texts[at], known[1])
         return found
 
     def edited(self, text: bytes) -> bytes | None:
@@ -114,12 +116,12 @@ class TurnMemory:
             self.keep_edited(value, text)
         return value
 
-    def keep(self, value: bytes, text: bytes) -> None:
+    def keep(self, value: bytes, text: bytes, nodes_most: int) -> None:
         """Remember a turn and its canonical text."""
         if len(value) <= TURN_BYTES_MAX and len(text) <= TURN_BYTES_MAX:
             new = self._room()
-            new.texts[value] = text
-            new.values[text] = value
+            new.texts[value] = text, nodes_most
+            new.values[text] = value, nodes_most
 
     def keep_edited(self, value: bytes, text: bytes) -> None:
         """Remember a turn and a text of it that is not canonical."""
@@ -130,6 +132,25 @@ class TurnMemory:
         if self._new.is_full():
             self._old, self._new = self._new, _Generation()
         return self._new
+
+
+class _Found:
+    """What stands in some bytes."""
+
+    __slots__ = ("is_canonical", "nodes_most", "shell", "turns")
+
+    def __init__(self, shell: dict[str, Any]) -> None:
+        self.shell = shell
+        #: As values, and as `freeze_turn` gives them.
+        self.turns: list[Any] = []
+        self.is_canonical = True
+        #: What the nodes of the canonical ones do not exceed.
+        self.nodes_most = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return the document, all of it new at the first call."""
+        self.shell["history"]["turns"] = [_thawed(turn) for turn in self.turns]
+        return self.shell
 
 
 class TurnCodec:
@@ -144,19 +165,30 @@ class TurnCodec:
             head = render(document.shell)
             if not head.endswith(_NO_TURNS):
                 return None  # something comes behind the turns
-            pieces = [head[: -len(" null\n")].encode(), *self._texts(document.turns)]
+            texts, nodes_most = self._texts(document.turns)
+            pieces = [head[: -len(" null\n")].encode(), *texts]
             # In canonical lines only a block that keeps its last line breaks ends with an empty one.
             pieces[-1] += _END if pieces[-1].endswith(b"\n") else b"\n"
             data = _NEXT_TURN.join(pieces)
         # What has no place in a file, or is no plain value, or contains itself.
         except (Unwritable, ValueError, TypeError, RecursionError):
             return None
-        if len(data) > MAX_BYTES or _has_too_many(data, document.thaw, is_canonical=True):
+        if len(data) > MAX_BYTES:
             return None
-        return data
+        most = _nodes_most(pieces[0]) + nodes_most
+        return None if most > MAX_NODES and count_nodes(document.thaw()) > MAX_NODES else data
 
     def read(self, data: bytes) -> tuple[dict[str, Any], bool] | None:
         """Return the document of some bytes, and whether they are canonical."""
+        found = self._look(data)
+        return None if found is None else (found.document(), found.is_canonical)
+
+    def is_canonical(self, data: bytes) -> bool | None:
+        """Return whether some bytes are canonical, without making the values of known turns."""
+        found = self._look(data)
+        return None if found is None else found.is_canonical
+
+    def _look(self, data: bytes) -> _Found | None:
         history = data.find(_HISTORY)
         at = -1 if history < 0 else data.find(_TURNS, history + len(_HISTORY) - 1)
         if at < 0 or len(data) > MAX_BYTES or data[-1:] != b"\n":
@@ -164,51 +196,56 @@ class TurnCodec:
         has_end = data.endswith(_END)
         chunks = data[at + len(_TURNS) : -len(_END) if has_end else -1].split(_NEXT_TURN)
         try:
-            shell = data[:at].decode() + _NO_TURNS
-            document = _document_of(shell)
-            found = None if document is None else self._turns(chunks)
-            if document is None or found is None:
-                return None
-            turns, is_canonical = found
-            if has_end != turn_text(turns[-1], {})[1]:
+            shell = _document_of(data[:at].decode() + _NO_TURNS)
+            found = None if shell is None else self._turns(shell, chunks)
+            if found is None or has_end != turn_text(_thawed(found.turns[-1]), {})[1]:
                 return None
         # No UTF-8, or deeper than the interpreter reads.
         except (ValueError, RecursionError):
             return None
-        document["history"]["turns"] = turns
-        too_many = _has_too_many(data, lambda: document, is_canonical=is_canonical)
-        return None if too_many else (document, is_canonical)
+        # In whatever form, a node takes a byte.
+        most = len(data)
+        if found.is_canonical:
+            most = _nodes_most(data[: at + len(_TURNS)]) + found.nodes_most
+        return None if most > MAX_NODES and count_nodes(found.document()) > MAX_NODES else found
 
-    def _texts(self, values: list[bytes]) -> list[bytes]:
+    def _texts(self, values: list[bytes]) -> tuple[list[bytes], int]:
+        """Return the texts of some turns, and what all their nodes do not exceed."""
         result: list[bytes] = []
+        nodes_most = 0
         keys: dict[str, str] = {}
         for value, known in zip(values, self._memory.texts(values), strict=True):
-            text = known
-            if text is None:
+            if known is None:
                 text = turn_text(thaw_turn(value), keys)[0][len("  - ") : -1].encode()
-                self._memory.keep(value, text)
+                most = _nodes_most(text)
+                self._memory.keep(value, text, most)
+            else:
+                text, most = known
             result.append(text)
-        return result
+            nodes_most += most
+        return result, nodes_most
 
-    def _turns(self, chunks: list[bytes]) -> tuple[list[Any], bool] | None:
-        is_canonical = True
-        turns: list[Any] = []
+    def _turns(self, shell: dict[str, Any], chunks: list[bytes]) -> _Found | None:
+        found = _Found(shell)
         keys: dict[str, str] = {}
-        for chunk, value in zip(chunks, self._memory.values(chunks), strict=True):
-            if value is not None:
-                turns.append(thaw_turn(value))
+        for chunk, known in zip(chunks, self._memory.values(chunks), strict=True):
+            if known is not None:
+                found.turns.append(known[0])
+                found.nodes_most += known[1]
                 continue
             text = f"  - {chunk.decode()}\n"
             turn = read_exact_turn(text, keys)
             if turn is not None:
-                self._memory.keep(freeze_turn(turn), chunk)
+                most = _nodes_most(chunk)
+                self._memory.keep(freeze_turn(turn), chunk, most)
+                found.nodes_most += most
             else:
-                is_canonical = False
+                found.is_canonical = False
                 turn = self._edited(chunk, text)
                 if turn is None:
                     return None
-            turns.append(turn)
-        return turns, is_canonical
+            found.turns.append(turn)
+        return found
 
     def _edited(self, chunk: bytes, text: str) -> dict[str, Any] | None:
         """Return the turn in a chunk that is not canonical, if it stands alone."""
@@ -238,13 +275,11 @@ def _document_of(shell: str) -> dict[str, Any] | None:
     return document if history and next(reversed(history.items())) == ("turns", None) else None
 
 
-def _has_too_many(
-    data: bytes, document: Callable[[], dict[str, Any]], *, is_canonical: bool
-) -> bool:
-    """Whether a document has too many nodes. They are counted only where the bytes have room."""
-    # In whatever form, a node takes a byte; in the canonical form two.
-    if len(data) <= (2 * MAX_NODES if is_canonical else MAX_NODES):
-        return False
-    if is_canonical and nodes_at_most(data.count(b"\n"), data.count(b"-")) <= MAX_NODES:
-        return False
-    return count_nodes(document()) > MAX_NODES
+def _thawed(turn: Value) -> Value:
+    return thaw_turn(turn) if turn.__class__ is bytes else turn
+
+
+def _nodes_most(text: bytes) -> int:
+    """Return what the nodes in a chunk do not exceed, or those in what comes before the turns."""
+    # With the line break and the dash between it and the next one.
+    return nodes_at_most(text.count(b"\n") + 1, text.count(b"-") + 1)
