@@ -1,17 +1,18 @@
-"""Documents with their turns in bytes: what a save takes of a session before its caller goes on.
+"""Documents with their turns frozen: what a save takes of a session before its caller goes on.
 
-A snapshot must be taken at once, and nearly all of a session is turns. Of each only the bytes of its
-plain value are made, by which the codec also knows it again: nothing is copied, and little is left
-that the garbage collector has to walk.
+A snapshot must be taken at once, and nearly all of a session is turns. What was said in one is text,
+which cannot change and need not be copied; of the rest the bytes are made. The codec knows the turn
+again by both, and nothing is left that the garbage collector has to walk.
 """
 
 from __future__ import annotations
 
 import marshal
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gitstore.session.document import dump_turn
 from gitstore.session.parts import U64_MAX, ConversationHistory, ConversationTurn, ToolCallRecord
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 #: The last version of `marshal` that depends on nothing but the value.
 _MARSHAL_VERSION: Final = 2
 _TEXT_ONLY: Final = {str}
+#: The texts of a turn: id, time, role, and content, in UTF-8 unless all of it is ASCII; then the bytes
+#: of its calls of tools, its tags and its metadata, None for those it does not have.
+_Usual: TypeAlias = tuple[str, str, str, str | bytes, bytes | None, bytes | None, bytes | None]
+#: A turn that cannot change, and has a hash: another kind than the usual is bytes altogether.
+FrozenTurn: TypeAlias = _Usual | bytes
+_TEXTS: Final = ("id", "timestamp", "role", "content")
+_REST: Final = ("tool_calls", "tags", "metadata")
+#: The fields that a usual turn can have, in the order in which it has them.
+_USUAL: Final = frozenset(
+    _TEXTS + tuple(name for at, name in enumerate(_REST) if chosen >> at & 1) for chosen in range(8)
+)
 #: Only for times in UTC itself: in other zones, two times that are equal can differ.
 _utc_text: Final = lru_cache(maxsize=8192)(format_time)
 
@@ -35,7 +47,7 @@ class FrozenDocument:
     #: The document, with None for the list of the turns.
     shell: dict[str, Any]
     #: The turns, as `freeze_turn` gives them.
-    turns: list[bytes]
+    turns: list[FrozenTurn]
 
     def thaw(self) -> dict[str, Any]:
         """Return the document; what it holds beside the turns is shared with the shell."""
@@ -43,20 +55,51 @@ class FrozenDocument:
         return {**self.shell, "history": {**self.shell["history"], "turns": turns}}
 
 
-def freeze_turn(turn: Value) -> bytes:
-    """Return the bytes of a plain value: a function of it, telling all types and orders apart.
+def freeze_turn(turn: Value) -> FrozenTurn:
+    """Return a plain value, frozen: a function of it, telling all types and orders apart.
 
     Foreign values may pass, none of them as one that can be written: bytes for whatever has them.
 
     Raises:
         ValueError: it holds something that `marshal` does not know, or a subclass.
     """
-    return marshal.dumps(turn, _MARSHAL_VERSION)
+    if turn.__class__ is dict and tuple(turn) in _USUAL:
+        name, moment, role, content = (turn[each] for each in _TEXTS)
+        if type(name) is type(moment) is type(role) is type(content) is str:
+            rest = (_marshalled(turn[each]) if each in turn else None for each in _REST)
+            calls, tags, metadata = rest
+            with suppress(UnicodeEncodeError):
+                return name, moment, role, _compact(content), calls, tags, metadata
+    return _marshalled(turn)
 
 
-def thaw_turn(data: bytes) -> Value:
-    """Return the value of such bytes, a new one each time."""
+def thaw_turn(frozen: FrozenTurn) -> Value:
+    """Return the value of a frozen turn, a new one each time."""
+    if isinstance(frozen, bytes):
+        return _loaded(frozen)
+    name, moment, role, content, calls, tags, metadata = frozen
+    said = content if isinstance(content, str) else content.decode()
+    turn: dict[str, Any] = {"id": name, "timestamp": moment, "role": role, "content": said}
+    if calls is not None:
+        turn["tool_calls"] = _loaded(calls)
+    if tags is not None:
+        turn["tags"] = _loaded(tags)
+    if metadata is not None:
+        turn["metadata"] = _loaded(metadata)
+    return turn
+
+
+def _marshalled(value: Value) -> bytes:
+    return marshal.dumps(value, _MARSHAL_VERSION)
+
+
+def _loaded(data: bytes) -> Value:
     return marshal.loads(data)  # noqa: S302 - bytes made here
+
+
+def _compact(text: str) -> str | bytes:
+    """Return a text itself if it takes a byte for each character, as its UTF-8 does."""
+    return text if text.isascii() else text.encode()
 
 
 def freeze_document(document: dict[str, Any]) -> FrozenDocument | None:
@@ -97,21 +140,21 @@ def freeze(asset: SessionAsset) -> FrozenDocument | dict[str, Any]:
     return FrozenDocument(shell, frozen)
 
 
-def _frozen(turn: Value) -> bytes:
-    """Return the bytes of what `dump_turn` gives: the usual kinds of turns without its detours."""
+def _frozen(turn: Value) -> FrozenTurn:
+    """Return what `dump_turn` gives, frozen: the usual kinds of turns without its detours."""
     try:
         if type(turn) is ConversationTurn and not turn.__pydantic_extra__:
-            value = _turn(vars(turn))
-            if value is not None:
-                return freeze_turn(value)
+            frozen = _usual(vars(turn))
+            if frozen is not None:
+                return frozen
     # Something is missing, or no text, no time with a zone, no plain value.
     except (KeyError, ValueError):
         pass
     return freeze_turn(dump_turn(turn))
 
 
-def _turn(fields: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the plain value of a turn, not copied, or None for one that is to be looked at closely."""
+def _usual(fields: dict[str, Any]) -> _Usual | None:
+    """Return the fields of a turn, frozen, or None for one that is to be looked at closely."""
     name, role, content = fields["id"], fields["role"], fields["content"]
     moment, calls, tags = fields["timestamp"], fields["tool_calls"], fields["tags"]
     metadata = fields["metadata"]
@@ -122,28 +165,28 @@ def _turn(fields: dict[str, Any]) -> dict[str, Any] | None:
         or metadata.__class__ is not dict
     ):
         return None
-    value: dict[str, Any] = {"id": name, "timestamp": _utc_text(moment)}
-    value["role"], value["content"] = role, content
+    called = tagged = noted = None
     if calls:
-        value["tool_calls"] = dumped = [_call(each) for each in calls]
+        dumped = [_call(each) for each in calls]
         if None in dumped:
             return None
+        called = _marshalled(dumped)
     if tags:
         if set(map(type, tags)) != _TEXT_ONLY:
             return None
-        value["tags"] = tags
+        tagged = _marshalled(tags)
     if metadata:
         if set(map(type, metadata)) != _TEXT_ONLY:
             return None
-        value["metadata"] = {key: metadata[key] for key in sorted(metadata)}
-    return value
+        noted = _marshalled({key: metadata[key] for key in sorted(metadata)})
+    return name, _utc_text(moment), role, _compact(content), called, tagged, noted
 
 
 def _call(call: Value) -> dict[str, Any] | None:
-    """Return the plain value of a call of a tool, as `_turn` does."""
+    """Return the plain value of a call of a tool, not copied, or None as `_usual` does."""
     if type(call) is not ToolCallRecord or call.__pydantic_extra__:
         return None
-    fields = vars(call)
+    fields = call.__dict__
     name, success, duration = fields["tool_name"], fields["success"], fields["duration_ms"]
     if type(name) is not str or type(success) is not bool or type(duration) is not int:
         return None

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gitstore.errors import SerializationError
 from gitstore.session import codec
 from gitstore.session.codec.writer import encode_text
-from gitstore.session.frozen import FrozenDocument, freeze, thawed
+from gitstore.session.frozen import FrozenDocument, freeze, freeze_turn, thaw_turn, thawed
 from gitstore.session.model import ConversationTurn, SessionAsset, ToolCallRecord
 from gitstore.session.parts import Part
 from tests.strategies import assets
@@ -166,6 +166,35 @@ def test_a_call_is_checked_though_its_bytes_are_known(field: str, value: Any) ->
     codec.encode(document)
     vars(asset.history.turns[1].tool_calls[0])[field] = value
     assert check(asset)[0] == f"history.turns[1].tool_calls[0].{field}"
+
+
+@pytest.mark.parametrize(
+    "value", [None, 1, True, 1.0, b"x", Text("x"), (), [], {}, "", "\u00e9", "\ud800"]
+)
+def test_a_frozen_turn_says_all_of_it(value: Any) -> None:
+    """Also one that lacks fields, has them in another order, or has others in their place."""
+    full: dict[str, Any] = dict.fromkeys(["id", "timestamp", "role", "content"], "x")
+    full |= {"tool_calls": [{}], "tags": ["x"], "metadata": {"x": 1}}
+    for name in [*full, "more"]:
+        without = {each: full[each] for each in full if each != name}
+        for turn in (full | {name: value}, without | {name: value}, without):
+            if type(value) is Text and turn is not without:
+                with pytest.raises(ValueError, match="unmarshallable"):
+                    freeze_turn(turn)
+            else:
+                assert repr(thaw_turn(freeze_turn(turn))) == repr(turn)
+
+
+def test_a_usual_turn_is_frozen_alike_as_a_part_and_as_a_plain_value() -> None:
+    """What a save looks up is what a load has put in."""
+    asset = talk()
+    asset.history.turns[0].content = "h\u00e9"
+    frozen = freeze(asset)
+    assert isinstance(frozen, FrozenDocument)
+    assert frozen.turns == [freeze_turn(turn) for turn in asset.to_document()["history"]["turns"]]
+    assert [type(turn) for turn in frozen.turns] == [tuple, tuple]
+    usual = frozen.turns[1]
+    assert usual[3] is asset.history.turns[1].content  # not copied
 
 
 def test_what_is_changed_later_is_not_in_it() -> None:

@@ -17,9 +17,9 @@ cut. A chunk that a person edited is read by the full reader, when it proves tha
 
 Everything else is read as a whole, also for the error that names the place.
 
-What is remembered is a function of the content alone: the text of a chunk, or the turn as `marshal`
-writes it, which tells all values and types apart that the writer can write. So it is never stale,
-and no value that was handed out is part of it.
+What is remembered is a function of the content alone: the text of a chunk, or the turn as `freeze_turn`
+gives it, which tells all values and types apart that the writer can write. So it is never stale,
+and no value that was handed out and can change is part of it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from gitstore.session.codec.writer import (
     render,
     turn_text,
 )
-from gitstore.session.frozen import freeze_turn, thaw_turn
+from gitstore.session.frozen import FrozenTurn, freeze_turn, thaw_turn
 from gitstore.session.values import Value, is_list, is_map
 
 if TYPE_CHECKING:
@@ -53,13 +53,15 @@ _HISTORY: Final = b"\nhistory:\n"
 _TURNS: Final = b"\n  turns:\n  - "
 _NEXT_TURN: Final = b"\n  - "
 _END: Final = ("\n" + END_MARK).encode()
+_FROZEN: Final = (tuple, bytes)
 _NO_TURNS: Final = "\n  turns: null\n"
 _stands_alone = re.compile(r"  - [^\n]*+\n(?:\n|   [^\n]*+\n)*+").fullmatch
 _is_odd = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]").search
 
 
-#: The other form of a turn, and what the nodes of its canonical text do not exceed.
-_Known: TypeAlias = tuple[bytes, int]
+#: A form of a turn, and what the nodes of its canonical text do not exceed.
+_Text: TypeAlias = tuple[bytes, int]
+_Value: TypeAlias = tuple[FrozenTurn, int]
 
 
 class _Generation:
@@ -68,16 +70,16 @@ class _Generation:
     __slots__ = ("edited", "texts", "values")
 
     def __init__(self) -> None:
-        self.texts: dict[bytes, _Known] = {}
-        self.values: dict[bytes, _Known] = {}
-        self.edited: dict[bytes, bytes] = {}
+        self.texts: dict[FrozenTurn, _Text] = {}
+        self.values: dict[bytes, _Value] = {}
+        self.edited: dict[bytes, FrozenTurn] = {}
 
     def is_full(self) -> bool:
         return len(self.values) + len(self.edited) >= TURNS_MAX
 
 
 class TurnMemory:
-    """Canonical texts and values of turns, in bytes, which the garbage collector does not walk.
+    """Canonical texts and values of turns, frozen, which the garbage collector does not walk.
 
     Two generations: what was not used while one filled up is forgotten. Threads share it without
     a lock, since every step is one step of a dict; a race forgets a turn, or remembers it twice.
@@ -87,7 +89,7 @@ class TurnMemory:
         self._new = _Generation()
         self._old = _Generation()
 
-    def texts(self, values: list[bytes]) -> list[_Known | None]:
+    def texts(self, values: list[FrozenTurn]) -> list[_Text | None]:
         """Return the text of each turn that is known by its value."""
         found = list(map(self._new.texts.get, values))
         if None in found:
@@ -98,7 +100,7 @@ class TurnMemory:
                     self.keep(values[at], *known)
         return found
 
-    def values(self, texts: list[bytes]) -> list[_Known | None]:
+    def values(self, texts: list[bytes]) -> list[_Value | None]:
         """Return the value of each turn that is known by its canonical text."""
         found = list(map(self._new.values.get, texts))
         if None in found:
@@ -109,23 +111,23 @@ class TurnMemory:
                     self.keep(known[0], texts[at], known[1])
         return found
 
-    def edited(self, text: bytes) -> bytes | None:
+    def edited(self, text: bytes) -> FrozenTurn | None:
         """Return the value of a turn that is known by its text, which is not canonical."""
         value = self._new.edited.get(text)
         if value is None and (value := self._old.edited.get(text)) is not None:
             self.keep_edited(value, text)
         return value
 
-    def keep(self, value: bytes, text: bytes, nodes_most: int) -> None:
+    def keep(self, value: FrozenTurn, text: bytes, nodes_most: int) -> None:
         """Remember a turn and its canonical text."""
-        if len(value) <= TURN_BYTES_MAX and len(text) <= TURN_BYTES_MAX:
+        if _size(value) <= TURN_BYTES_MAX and len(text) <= TURN_BYTES_MAX:
             new = self._room()
             new.texts[value] = text, nodes_most
             new.values[text] = value, nodes_most
 
-    def keep_edited(self, value: bytes, text: bytes) -> None:
+    def keep_edited(self, value: FrozenTurn, text: bytes) -> None:
         """Remember a turn and a text of it that is not canonical."""
-        if len(value) <= TURN_BYTES_MAX and len(text) <= TURN_BYTES_MAX:
+        if _size(value) <= TURN_BYTES_MAX and len(text) <= TURN_BYTES_MAX:
             self._room().edited[text] = value
 
     def _room(self) -> _Generation:
@@ -209,7 +211,7 @@ class TurnCodec:
             most = _nodes_most(data[: at + len(_TURNS)]) + found.nodes_most
         return None if most > MAX_NODES and count_nodes(found.document()) > MAX_NODES else found
 
-    def _texts(self, values: list[bytes]) -> tuple[list[bytes], int]:
+    def _texts(self, values: list[FrozenTurn]) -> tuple[list[bytes], int]:
         """Return the texts of some turns, and what all their nodes do not exceed."""
         result: list[bytes] = []
         nodes_most = 0
@@ -276,7 +278,11 @@ def _document_of(shell: str) -> dict[str, Any] | None:
 
 
 def _thawed(turn: Value) -> Value:
-    return thaw_turn(turn) if turn.__class__ is bytes else turn
+    return thaw_turn(turn) if turn.__class__ in _FROZEN else turn
+
+
+def _size(value: FrozenTurn) -> int:
+    return len(value) if isinstance(value, bytes) else sum(len(each) for each in value if each)
 
 
 def _nodes_most(text: bytes) -> int:
