@@ -8,7 +8,6 @@ again by both, and nothing is left that the garbage collector has to walk.
 from __future__ import annotations
 
 import marshal
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -64,12 +63,16 @@ def freeze_turn(turn: Value) -> FrozenTurn:
         ValueError: it holds something that `marshal` does not know, or a subclass.
     """
     if turn.__class__ is dict and tuple(turn) in _USUAL:
-        name, moment, role, content = (turn[each] for each in _TEXTS)
+        name, moment = turn["id"], turn["timestamp"]
+        role, content = turn["role"], turn["content"]
         if type(name) is type(moment) is type(role) is type(content) is str:
-            rest = (_marshalled(turn[each]) if each in turn else None for each in _REST)
-            calls, tags, metadata = rest
-            with suppress(UnicodeEncodeError):
+            calls = _marshalled(turn["tool_calls"]) if "tool_calls" in turn else None
+            tags = _marshalled(turn["tags"]) if "tags" in turn else None
+            metadata = _marshalled(turn["metadata"]) if "metadata" in turn else None
+            try:
                 return name, moment, role, _compact(content), calls, tags, metadata
+            except UnicodeEncodeError:
+                pass  # no text that can be written: told apart by its bytes all the same
     return _marshalled(turn)
 
 

@@ -45,7 +45,7 @@ from gitstore.session.values import Value, is_list, is_map
 if TYPE_CHECKING:
     from gitstore.session.frozen import FrozenDocument
 
-#: Turns whose text or value takes more bytes are not remembered: they cost less, byte for byte.
+#: Turns whose text takes more bytes are not remembered: they cost less, byte for byte.
 TURN_BYTES_MAX: Final = 4096
 #: Turns of one of the two generations; at most 64 MiB are remembered, 20 MiB of usual turns.
 TURNS_MAX: Final = 4096
@@ -120,14 +120,14 @@ class TurnMemory:
 
     def keep(self, value: FrozenTurn, text: bytes, nodes_most: int) -> None:
         """Remember a turn and its canonical text."""
-        if _size(value) <= TURN_BYTES_MAX and len(text) <= TURN_BYTES_MAX:
+        if len(text) <= TURN_BYTES_MAX:
             new = self._room()
             new.texts[value] = text, nodes_most
             new.values[text] = value, nodes_most
 
     def keep_edited(self, value: FrozenTurn, text: bytes) -> None:
         """Remember a turn and a text of it that is not canonical."""
-        if _size(value) <= TURN_BYTES_MAX and len(text) <= TURN_BYTES_MAX:
+        if len(text) <= TURN_BYTES_MAX:
             self._room().edited[text] = value
 
     def _room(self) -> _Generation:
@@ -279,10 +279,6 @@ def _document_of(shell: str) -> dict[str, Any] | None:
 
 def _thawed(turn: Value) -> Value:
     return thaw_turn(turn) if turn.__class__ in _FROZEN else turn
-
-
-def _size(value: FrozenTurn) -> int:
-    return len(value) if isinstance(value, bytes) else sum(len(each) for each in value if each)
 
 
 def _nodes_most(text: bytes) -> int:
