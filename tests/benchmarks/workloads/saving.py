@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gitstore import dump_session
 from tests.benchmarks.bench import OURS_FROM, Arena, Edits, Open
 from tests.benchmarks.measure import OURS, Row, Samples
-from tests.benchmarks.peers import gitcli, gitsheets, libgit2, libraries, ours, plain
+from tests.benchmarks.peers import floor, gitcli, gitsheets, libgit2, libraries, ours, plain
 from tests.benchmarks.sessions import (
     LARGE,
     MIDDLE,
@@ -68,6 +68,7 @@ def save(bench: Bench) -> list[Row]:
         sizes = [SMALL, MIDDLE, LARGE] if count == typical or bench.options.full else [SMALL]
         for bare, place in PLACES.items():
             subjects = _subjects(bench, bare=bare, many=count > _ALL_PEERS_MAX)
+            subjects += floor.subjects(bare=bare, sessions=count)
             arena = Arena(bench, subjects, count, larger=len(sizes) > 1)
             for size in sizes:
                 parameters: dict[str, str | int] = {
