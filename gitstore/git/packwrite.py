@@ -93,21 +93,11 @@ class PackWriter:
             self._listed = self._census = census = _listed(self._folder)
         return _is_crowded(census)
 
-    def write(self, objects: Collection[StagedObject]) -> Written:
-        """Write objects as one pack, make it durable, and have git keep it until its `release`."""
-        with Barrier(self._disk) as barrier:
-            written = self.stage(objects, barrier)
-            try:
-                barrier.sync()
-                self.place(written, barrier)
-            except BaseException:
-                written.discard()
-                raise
-            barrier.sync()
-        return written
-
     def stage(self, objects: Collection[StagedObject], barrier: Barrier) -> Written:
-        """Write the files of a pack; to be put in `place` behind the barrier, or discarded."""
+        """Write the files of a pack; to be put in `place` behind the barrier, or discarded.
+
+        git keeps it until its `release`.
+        """
         level = configured_level(self._config, "pack", "compression")
         parts, entries = _pack(objects, level)
         base = os.path.join(self._folder, "pack-" + parts[-1].hex())

@@ -20,6 +20,7 @@ from gitstore.git.maintain import maintenance as maintain
 from gitstore.git.objects import Objects, Staged
 from gitstore.git.refs import Refs
 from tests.git.test_maintain import contents, fill, git_folder, packs, run, work
+from tests.git.test_packwrite import written
 from tests.gitcommand import assert_git_is_content, environment, run_git
 
 if TYPE_CHECKING:
@@ -228,5 +229,5 @@ def test_a_pack_of_ours_that_is_kept_does_not_count_twice(tmp_path: Path) -> Non
     for number in range(3):
         staged = Staged()
         staged.add("blob", b"%d" % number)
-        writer.release(writer.write(staged.objects()).path)
+        writer.release(written(writer, staged).path)
         assert writer.census()[1:] == (number + 1, number + 1)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from gitstore.blocking import system_runtime
 from gitstore.errors import CorruptRepositoryError
 from gitstore.git import packwrite
+from gitstore.git.barrier import Barrier
 from gitstore.git.files import Disk
 from gitstore.git.location import locate
 from gitstore.git.objects import Objects, Staged
@@ -39,6 +40,16 @@ def writer(folder: Path) -> PackWriter:
     return PackWriter(
         str(folder), disk=Disk("full"), runtime=system_runtime(), config=locate(str(folder)).config
     )
+
+
+def written(writer: PackWriter, staged: Staged) -> packwrite.Written:
+    """Write a pack as a publication does."""
+    with Barrier(Disk("full")) as barrier:
+        pack = writer.stage(staged.objects(), barrier)
+        barrier.sync()
+        writer.place(pack, barrier)
+        barrier.sync()
+    return pack
 
 
 def common(one: bytes, other: bytes) -> int:
@@ -76,7 +87,7 @@ def test_blobs_of_any_size_are_read_back(
     staged = Staged()
     for each in (b"at least one", *data):
         staged.add("blob", each)
-    writer(folder).write(staged.objects())
+    written(writer(folder), staged)
     read_back(folder, staged)
 
 
@@ -100,7 +111,7 @@ def test_trees_that_follow_each_other_are_deltas_that_git_reads(folder: Path) ->
         tail = common(before[head:][::-1], tree[head:][::-1])
         like = blobs.add("tree", tree, like=Like(like, head, tail))
         before = tree
-    writer(folder).write(blobs.objects())
+    written(writer(folder), blobs)
     read_back(folder, blobs)
     (path,) = (folder / "objects/pack").glob("*.pack")
     shown = run_git(folder, "verify-pack", "-v", str(path)).splitlines()
@@ -114,7 +125,7 @@ def test_an_object_like_one_that_is_not_in_the_pack_is_whole(folder: Path) -> No
     blob = bytes.fromhex(staged.add("blob", b""))
     whole = tree_of(dict.fromkeys(range(99), blob))
     staged.add("tree", whole, like=Like("1" * 40, len(whole) - 20, 0))
-    writer(folder).write(staged.objects())
+    written(writer(folder), staged)
     read_back(folder, staged)
 
 
@@ -126,7 +137,7 @@ def test_compression_is_as_git_is_configured(folder: Path, setting: str, is_pack
     run_git(folder, "config", setting, "0")
     staged = Staged()
     staged.add("blob", bytes(100_000))
-    writer(folder).write(staged.objects())
+    written(writer(folder), staged)
     (path,) = (folder / "objects/pack").glob("*.pack")
     assert (path.stat().st_size < 10_000) is is_packed
 
@@ -136,7 +147,7 @@ def test_a_level_that_is_none_is_told(folder: Path) -> None:
     staged = Staged()
     staged.add("blob", b"x")
     with pytest.raises(CorruptRepositoryError, match=r"core\.compression is 'best'"):
-        writer(folder).write(staged.objects())
+        written(writer(folder), staged)
 
 
 def test_packs_are_counted_as_they_come_and_go(
@@ -149,7 +160,7 @@ def test_packs_are_counted_as_they_come_and_go(
         assert not packs.is_crowded()
         staged = Staged()
         staged.add("blob", b"%d" % number)
-        packs.release(packs.write(staged.objects()).path)
+        packs.release(written(packs, staged).path)
     assert packs.is_crowded()
     # Somebody keeps one as it is.
     paths = sorted((folder / "objects/pack").glob("*.pack"))
@@ -173,5 +184,5 @@ def test_a_large_pack_is_not_counted_as_a_small_one(
     for number, size in enumerate((10, 5000)):
         staged = Staged()
         staged.add("blob", random.Random(number).randbytes(size))
-        packs.release(packs.write(staged.objects()).path)
+        packs.release(written(packs, staged).path)
     assert packs.census()[1:] == (1, 2) == writer(folder).census()[1:]
