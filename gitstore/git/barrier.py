@@ -63,10 +63,13 @@ class Barrier:
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._files:
-            os.close(self._files.pop())
+        self._close()
 
     def _sync_files(self) -> None:
         for descriptor in self._files:
             self._disk.sync(descriptor)
-        self.__exit__()
+        self._close()
+
+    def _close(self) -> None:
+        while self._files:
+            os.close(self._files.pop())

@@ -115,8 +115,8 @@ class Publisher:
     ) -> bool:
         """Publish a draft; return False, with nothing changed, if something moved on.
 
-        `held` are the locks, if the caller took them before making the draft. `committed` returns the session files of the draft's base; it is asked only when somebody
-        else has written the index.
+        `held` are the locks, if the caller took them before making the draft. `committed` returns the
+        session files of the draft's base; it is asked only when somebody else has written the index.
         """
         if tree is None:
             self._check_elsewhere()
