@@ -29,6 +29,8 @@ PACKS_MAX: Final = 12
 LOOSE_MAX: Final = 512
 #: Rounds of work after one look.
 _ROUNDS: Final = 4
+#: How often it looks for new writes while it waits for readers.
+_POLL_SECONDS: Final = 0.02
 #: How long `close` waits for a run that goes on, before it asks it to stop.
 CLOSE_SECONDS: Final = 5.0
 
@@ -90,7 +92,7 @@ class Maintainer:
         # The first write of a process looks too: else stores that are only opened briefly would grow.
         self._writes = _WRITES
         self._thread: threading.Thread | None = None
-        self._stopped = False
+        self._is_closing = self._stopped = False
 
     def wrote(self, count: int) -> None:
         """Note some writes; now and then, look whether there is something to do. Takes no time.
@@ -112,6 +114,7 @@ class Maintainer:
     def close(self) -> None:
         """Let a run that goes on end, or after some seconds stop it; nothing is lost either way."""
         with self._mutex:
+            self._is_closing = True
             thread = self._thread
             if thread is None or not thread.is_alive():
                 self._stopped = True
@@ -129,12 +132,36 @@ class Maintainer:
                 lock_timeout_seconds=0,
                 automatic=True,
             )
-            # Again, since writers went on meanwhile; not for ever, since somebody may have to wait.
-            for _ in range(_ROUNDS):
-                packs, loose = work.pressure()
-                if (packs < PACKS_MAX and loose < LOOSE_MAX) or not self._is_wanted():
-                    return
-                self._run(work)
+            while self._relieve(work) and self._outwait(work):
+                pass
+
+    def _relieve(self, work: Maintenance) -> bool:
+        """Work for as long as there is too much; return whether that may be done here."""
+        # Again, since writers went on meanwhile; not for ever, since somebody may have to wait.
+        for _ in range(_ROUNDS):
+            packs, loose = work.pressure()
+            if packs < PACKS_MAX and loose < LOOSE_MAX:
+                break
+            if not self._is_wanted():
+                return False
+            self._run(work)
+        return True
+
+    def _outwait(self, work: Maintenance) -> bool:
+        """Wait until no reader needs what was replaced, and remove it; True if there is more to do."""
+        while (left := work.grace_left()) is not None:
+            if left <= 0:
+                work.drop_replaced()
+                break
+            with self._mutex:
+                # Whoever works on the store next removes it.
+                if self._is_closing or self._is_stopped():
+                    break
+                if self._writes >= _WRITES:
+                    self._writes = 0
+                    return True
+            self._runtime.sleep(min(left, _POLL_SECONDS))
+        return False
 
     def _run(self, work: Maintenance) -> None:
         """Do one round of work; what goes wrong is written down, for `stats` to tell."""

@@ -12,7 +12,7 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
-from gitstore.git import keep, packformat
+from gitstore.git import keep, packformat, replaced
 from gitstore.git.barrier import Barrier
 from gitstore.git.deflate import configured_level, deflate
 from gitstore.git.deltas import splice
@@ -76,22 +76,21 @@ class PackWriter:
         self._disk = disk
         self._runtime = runtime
         self._config = config
-        #: The last count by listing, and the same with what was written since.
-        self._listed = self._census = Census(-1, 0, 0)
+        self._census = Census(-1, 0, 0)
 
     def census(self) -> Census:
         """Return how many packs there are: listed once, then counted as they are written."""
         if self._census.stamp != _stamp(self._folder):
-            self._listed = self._census = _listed(self._folder)
+            self._census = self._count()
         return self._census
 
     def is_crowded(self) -> bool:
         """Whether there are so many packs that another one would slow down every reader."""
-        census = self.census()
-        if census != self._listed and _is_crowded(census):
-            # Others write and remove packs as well: what was counted may be wrong by theirs.
-            self._listed = self._census = census = _listed(self._folder)
-        return _is_crowded(census)
+        if not _is_crowded(self.census()):
+            return False
+        # Others write and replace packs as well: what was counted may be wrong by theirs.
+        self._census = self._count()
+        return _is_crowded(self._census)
 
     def stage(self, objects: Collection[StagedObject], barrier: Barrier) -> Written:
         """Write the files of a pack; to be put in `place` behind the barrier, or discarded.
@@ -144,6 +143,23 @@ class PackWriter:
         keep.release(self._common, base)
         if is_current:
             self._census = self._census._replace(stamp=_stamp(self._folder))
+
+    def _count(self) -> Census:
+        """Count the packs: not those that somebody wants to keep as they are, nor what goes soon."""
+        stamp = _stamp(self._folder)
+        small = total = 0
+        gone = replaced.read(self._common)
+        try:
+            with os.scandir(self._folder) as found:
+                sizes = {item.name: item.stat().st_size for item in found}
+        except FileNotFoundError:
+            sizes = {}
+        for name, size in sizes.items():
+            base, suffix = os.path.splitext(name)
+            if suffix == ".pack" and base + ".keep" not in sizes and base not in gone:
+                total += 1
+                small += size < SMALL_PACK_BYTES
+        return Census(stamp, small, total)
 
     def _write_files(self, written: Written, barrier: Barrier) -> None:
         pack, index = written.temporary
@@ -203,20 +219,3 @@ def _stamp(folder: str) -> int:
         return os.stat(folder).st_mtime_ns
     except OSError:
         return -1
-
-
-def _listed(folder: str) -> Census:
-    """Count the packs, all but those that somebody wants to keep as they are."""
-    stamp = _stamp(folder)
-    small = total = 0
-    try:
-        with os.scandir(folder) as found:
-            sizes = {item.name: item.stat().st_size for item in found}
-    except FileNotFoundError:
-        sizes = {}
-    for name, size in sizes.items():
-        base, suffix = os.path.splitext(name)
-        if suffix == ".pack" and base + ".keep" not in sizes:
-            total += 1
-            small += size < SMALL_PACK_BYTES
-    return Census(stamp, small, total)

@@ -85,7 +85,8 @@ def work(path: Path, *, automatic: bool = False, runtime: Runtime | None = None)
 
 
 def run(path: Path, **options: Any) -> Done:
-    return work(path).run(**options)
+    """Maintain what nobody reads meanwhile."""
+    return work(path, runtime=replace(system_runtime(), sleep=lambda _: None)).run(**options)
 
 
 # --- the pack ---------------------------------------------------------------------
@@ -384,26 +385,86 @@ def test_a_run_that_is_stopped_changes_nothing(tmp_path: Path) -> None:
 # --- grace ------------------------------------------------------------------------
 
 
-def test_large_packs_go_some_time_after_an_automatic_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("large", "seconds"), [(1, 10.0), (8192, 1.0)])
+def test_what_an_automatic_run_replaced_stays_for_readers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int, seconds: float
 ) -> None:
     path = tmp_path / "store"
-    monkeypatch.setattr(maintain, "_LARGE", 1)
+    monkeypatch.setattr(maintain, "_LARGE", large)
     now = [1000.0]
     runtime = replace(system_runtime(), clock=lambda: now[0])
     fill(path, saves=6)
     before, old = contents(path), packs(path)
-    assert work(path, automatic=True, runtime=runtime).run().repacked > 0
+    maintenance = work(path, automatic=True, runtime=runtime)
+    assert maintenance.run().repacked > 0
     assert old < packs(path)
     # They are not packed again, and not too early removed.
-    now[0] += 5
-    assert work(path, automatic=True, runtime=runtime).run() == Done()
+    now[0] += seconds / 2
+    assert maintenance.run() == Done()
     assert old < packs(path)
     (new,) = packs(path) - old
-    now[0] += 6
-    work(path, automatic=True, runtime=runtime).run()
+    now[0] += seconds / 2 + 0.01
+    maintenance.drop_replaced()
     assert packs(path) == {new}
     assert contents(path) == before
+
+
+def test_what_an_explicit_run_replaced_stays_for_readers(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    fill(path, saves=6)
+    old, seen = packs(path), list[tuple[float, set[str], int]]()
+
+    def sleep(seconds: float) -> None:
+        seen.append((seconds, packs(path), len(loose(path))))
+
+    runtime = replace(system_runtime(), sleep=sleep)
+    (path / "loose").write_text("loose")
+    run_git(tmp_path, "--git-dir", str(path), "hash-object", "-w", str(path / "loose"))
+    assert loose(path)
+    work(path, runtime=runtime).run()
+    ((waited, there, single),) = seen
+    assert (waited, single) == (1.0, 1)
+    assert old < there
+    assert packs(path) == there - old
+    assert not loose(path)
+
+
+def test_only_so_many_replaced_packs_stay(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    now = [1000.0]
+    runtime = replace(system_runtime(), clock=lambda: now[0])
+    fill(path, saves=15)
+    first = packs(path)
+    work(path, automatic=True, runtime=runtime).run()
+    assert first < packs(path)
+    now[0] += 0.1
+    fill(path, saves=15, first=15)
+    before, second = contents(path), packs(path) - first
+    work(path, automatic=True, runtime=runtime).run()
+    # The new pack, and the 16 that were replaced last.
+    assert len(packs(path)) == 17
+    assert second < packs(path)
+    assert contents(path) == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "pack-1 nan\n", "\0\xff 3\n", "NAME 1e400\n", "NAME -5\n", "NAME 9e9\n"]
+)
+def test_a_list_of_replaced_packs_that_is_wrong_does_no_harm(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "store"
+    fill(path, saves=6)
+    before = contents(path)
+    run(path)
+    (only,) = packs(path)
+    fill(path, saves=1, first=6)
+    before = contents(path)
+    (path / "gitstore/maintenance/retired").write_text(text.replace("NAME", only))
+    for _ in range(2):
+        work(path, automatic=True).run()
+        assert contents(path) == before
+    run(path)
+    assert contents(path) == before
+    assert_git_is_content(path)
 
 
 def test_a_retired_pack_is_needed_again_if_what_replaced_it_is_gone(
@@ -433,7 +494,12 @@ def test_an_automatic_run_leaves_what_is_too_much_for_it(
     (large,) = packs(path)
     monkeypatch.setattr(maintain, "_OBJECTS_MAX", 50)
     fill(path, saves=4, first=20)
-    explode_count = len(packs(path))
-    assert work(path, automatic=True).run().repacked == 5 * 4
+    now = [1000.0]
+    maintenance = work(
+        path, automatic=True, runtime=replace(system_runtime(), clock=lambda: now[0])
+    )
+    assert maintenance.run().repacked == 5 * 4
+    now[0] += 1
+    maintenance.drop_replaced()
     assert large in packs(path)
-    assert len(packs(path)) < explode_count
+    assert len(packs(path)) == 2

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gitstore.blocking import system_runtime
 from gitstore.errors import CorruptRepositoryError
-from gitstore.git import packwrite
+from gitstore.git import packwrite, replaced
 from gitstore.git.barrier import Barrier
 from gitstore.git.files import Disk
 from gitstore.git.location import locate
@@ -167,6 +167,14 @@ def test_packs_are_counted_as_they_come_and_go(
     paths[0].with_suffix(".keep").touch()
     assert not packs.is_crowded()
     paths[0].with_suffix(".keep").unlink()
+    assert packs.is_crowded()
+    # Some are about to go.
+    (folder / "gitstore/maintenance").mkdir(parents=True, exist_ok=True)
+    replaced.write(str(folder), {paths[0].stem: 0, "pack-gone": 0})
+    assert not packs.is_crowded()
+    assert packs.census().total == 2
+    replaced.write(str(folder), {})
+    packs = writer(folder)
     assert packs.is_crowded()
     # git makes one of all.
     for each in staged.objects():

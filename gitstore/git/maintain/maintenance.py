@@ -4,8 +4,8 @@
 2. Loose objects and small packs are read, and written as one new pack: everything that is in them,
    reachable or not. Writers are not kept waiting.
 3. The pack is synced, and every object read back from it; then it is named, and that is synced.
-4. What it replaced is removed, as `git repack -d` does: whoever looks for it finds the new pack. Large
-   packs are left to a later run, if this one came by itself (`gitstore.git.maintain.retired`).
+4. What it replaced is removed, a moment later: whoever listed it can still open it, and whoever looks
+   for it then finds the new pack (`gitstore.git.maintain.retired`).
 
 A crash leaves a temporary file, or objects that are there twice. Packs with ``.keep``, ``.promisor``
 or ``.mtimes`` beside them are left alone.
@@ -26,7 +26,7 @@ from gitstore.git.lock import Workshop
 from gitstore.git.maintain.lock import MaintenanceLock
 from gitstore.git.maintain.pack import Packer, PackStream, prove
 from gitstore.git.maintain.prune import Pruner
-from gitstore.git.maintain.retired import Retired
+from gitstore.git.maintain.retired import GRACE_SECONDS, GRACE_SECONDS_LARGE, Retired
 from gitstore.git.maintain.sources import (
     LooseSource,
     PackSource,
@@ -48,7 +48,7 @@ _FACTOR: Final = 2
 #: What an automatic run takes on at most, so that it ends: objects, and bytes of one pack.
 _OBJECTS_MAX: Final = 50_000
 _PACK_BYTES_MAX: Final = 256 << 20
-#: Objects of a pack from which on it is no longer gone at once after an automatic run.
+#: Objects of a pack from which on it stays for longer, after an automatic run.
 _LARGE: Final = 8192
 _ATTEMPTS: Final = 5
 #: Times that an object is looked at: to be ordered, to be packed, to be proved.
@@ -83,8 +83,8 @@ class Done:
 class Maintenance:
     """Repacks one repository; for one run, in one thread.
 
-    An `automatic` one takes on no more than it can end soon, rests now and then, and leaves large
-    packs to the next one.
+    An `automatic` one takes on no more than it can end soon, rests now and then, and waits for no
+    reader: what it replaced is to be removed by the next one, or by `drop_replaced`.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Maintenance:
             timeout_seconds=0 if automatic else lock_timeout_seconds,
         )
         self._packs = Packs(location.common, disk=self._disk, workshop=self._workshop)
-        self._retired = Retired(self._lock.folder, self._packs, disk=self._disk, runtime=runtime)
+        self._retired = Retired(location.common, self._packs, runtime=runtime)
         self._note = os.path.join(self._lock.folder, "problem")
         self._rested = runtime.monotonic()
         self._automatic = automatic
@@ -135,7 +135,7 @@ class Maintenance:
         """
         self._is_stopped, self._progress = is_stopped, progress
         with translated(self._location.path), self._lock.held():
-            self._retired.drop_due()
+            self._retired.drop()
             left: set[bytes] = set()
             pruned = 0
             if full:
@@ -145,6 +145,20 @@ class Maintenance:
             unreadable: set[str] = set()
             repacked = self._roll_up(full=full, left=left, unreadable=unreadable)
         return Done(repacked=repacked, pruned=pruned, unreadable=tuple(sorted(unreadable)))
+
+    def drop_replaced(self) -> None:
+        """Remove the packs that were replaced long enough ago.
+
+        Raises:
+            RepositoryLockedError: other maintenance is going on.
+        """
+        with translated(self._location.path), self._lock.held():
+            self._retired.drop()
+
+    def grace_left(self) -> float | None:
+        """Return how many seconds `drop_replaced` is to wait for readers, or None: nothing goes soon."""
+        with translated(self._location.path):
+            return self._retired.seconds_left()
 
     def pressure(self) -> tuple[int, int]:
         """Return how many packs an automatic run could roll up, and about how many loose objects.
@@ -291,16 +305,20 @@ class Maintenance:
         return found
 
     def _drop_packs(self, bases: Sequence[str]) -> None:
+        """Remove packs that were replaced, or have them removed later."""
         if not bases:
             return
         # What describes several packs at once must not name one that is gone.
         self._packs.forget_caches()
-        later = [base for base in bases if self._automatic and _count(base) >= _LARGE]
-        if later:
-            self._retired.add(os.path.basename(base) for base in later)
-        for base in bases:
-            if base not in later and not is_kept(base):
-                self._packs.remove(base)
+        large = {base for base in bases if self._automatic and _count(base) >= _LARGE}
+        names = [os.path.basename(base) for base in bases if base not in large]
+        self._retired.add([*map(os.path.basename, large)], seconds=GRACE_SECONDS_LARGE)
+        self._retired.add(names, seconds=GRACE_SECONDS)
+        if self._automatic:
+            self._retired.drop()
+        else:
+            self._runtime.sleep(GRACE_SECONDS)
+            self._retired.drop(also=names)
 
     def _pause(self) -> None:
         """Stop here if that was asked for, tell how far it is, and let others go on."""

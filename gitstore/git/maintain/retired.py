@@ -1,9 +1,8 @@
-"""Large packs that were replaced, and are still there for a while.
+"""Packs that were replaced, and are still there for a while.
 
 A reader that listed the packs a moment ago, and does not find one, lists them again: git, libgit2,
-dulwich and gitstore do. It gives up when what it finds then is replaced at once as well. Explicit
-maintenance is no more likely to do that than `git gc`; automatic maintenance may come in quick
-succession, so it leaves large packs to a later run.
+dulwich and gitstore do. It gives up when what it finds then is gone at once as well. So a pack stays
+where it is for some time after all that is in it can be found elsewhere.
 """
 
 from __future__ import annotations
@@ -11,84 +10,77 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from gitstore.git import replaced
 from gitstore.git.maintain.sources import names_and_offsets
 from gitstore.git.repack import is_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
-    from gitstore.git.files import Disk
     from gitstore.git.repack import Packs
     from gitstore.types import Runtime
 
-_FILE: Final = "retired"
-#: Much longer than listing the packs of a repository twice takes.
-GRACE_SECONDS: Final = 10.0
+#: Longer than it takes to list the packs of a repository and to open them.
+GRACE_SECONDS: Final = 1.0
+#: The same for large packs, which readers work on for longer.
+GRACE_SECONDS_LARGE: Final = 10.0
+#: Readers look into them as well: when there are more, some go earlier.
+_PACKS_MAX: Final = 16
 
 
 class Retired:
-    """The list of such packs, on disk. Used under the maintenance lock."""
+    """The packs of one repository that were replaced. Used under the maintenance lock."""
 
-    def __init__(self, folder: str, packs: Packs, *, disk: Disk, runtime: Runtime) -> None:
-        self._path = os.path.join(folder, _FILE)
+    def __init__(self, common: str, packs: Packs, *, runtime: Runtime) -> None:
+        self._common = common
         self._packs = packs
-        self._disk = disk
         self._runtime = runtime
 
     def names(self) -> set[str]:
         """Return the packs, without suffix."""
-        return set(self._read())
+        return set(replaced.read(self._common))
 
-    def add(self, names: Iterable[str]) -> None:
-        """Note packs that were replaced just now."""
+    def seconds_left(self) -> float | None:
+        """Return how long it is until all have gone that go soon, or None if none do."""
         now = self._runtime.clock()
-        self._write({**self._read(), **dict.fromkeys(names, now)})
+        left = (at - now for at in replaced.read(self._common).values())
+        return max((each for each in left if each <= GRACE_SECONDS), default=None)
 
-    def drop_due(self) -> None:
-        """Remove the packs whose time has come, if others hold all that is in them.
+    def add(self, names: Collection[str], *, seconds: float) -> None:
+        """Note packs that were replaced just now, to go in so many seconds."""
+        if names:
+            due = self._runtime.clock() + seconds
+            replaced.write(
+                self._common, {**replaced.read(self._common), **dict.fromkeys(names, due)}
+            )
+
+    def drop(self, also: Collection[str] = ()) -> None:
+        """Remove the packs whose time has come, and others, if what is in them is also elsewhere.
 
         That is looked up, not believed: what replaced a pack may itself be gone.
         """
-        listed = self._read()
+        listed = replaced.read(self._common)
         now = self._runtime.clock()
         # A clock that was put back must not keep them for ever.
-        due = {each for each, since in listed.items() if abs(now - since) >= GRACE_SECONDS}
+        due = {name for name, at in listed.items() if not now < at <= now + GRACE_SECONDS_LARGE}
+        due |= set(sorted(listed, key=lambda name: listed[name])[:-_PACKS_MAX])
+        due |= set(also) & set(listed)
         if not due:
             return
-        held: set[bytes] = set()
-        for base in self._packs.bases():
-            if os.path.basename(base) not in listed:
-                held |= _names(base)
-        gone = [
-            base
-            for base in self._packs.bases()
-            if os.path.basename(base) in due and not is_kept(base) and _names(base) <= held
-        ]
+        bases = {os.path.basename(base): base for base in self._packs.bases()}
+        held = {bases[name]: _names(bases[name]) for name in due if name in bases}
+        missing = set[bytes]().union(*held.values())
+        for base in sorted((bases[name] for name in set(bases) - set(listed)), key=_age):
+            if not missing:
+                break
+            missing -= _names(base)
+        gone = [base for base, names in held.items() if not names & missing and not is_kept(base)]
         if gone:
             # git may have made an index over several packs since, and would rely on it.
             self._packs.forget_caches()
         for base in gone:
             self._packs.remove(base)
-        self._write({name: since for name, since in listed.items() if name not in due})
-
-    def _read(self) -> dict[str, float]:
-        """Return what the file says; what it does not, or says wrongly, is no retired pack."""
-        try:
-            with open(self._path, encoding="utf-8", errors="replace") as file:
-                rows = [line.split() for line in file]
-        except FileNotFoundError:
-            return {}
-        found: dict[str, float] = {}
-        for row in rows:
-            if len(row) == 2 and row[1].isdigit():  # noqa: PLR2004 -- a name and a time
-                found[row[0]] = float(row[1])
-        return found
-
-    def _write(self, listed: dict[str, float]) -> None:
-        text = "".join(f"{name} {int(since)}\n" for name, since in sorted(listed.items()))
-        self._disk.write_new(self._path + ".new", text.encode())
-        os.rename(self._path + ".new", self._path)
-        self._disk.sync_folder(os.path.dirname(self._path))
+        replaced.write(self._common, {name: at for name, at in listed.items() if name not in due})
 
 
 def _names(base: str) -> set[bytes]:
@@ -97,3 +89,11 @@ def _names(base: str) -> set[bytes]:
         return {name for _, name in names_and_offsets(base)}
     except (OSError, ValueError):
         return {base.encode()}
+
+
+def _age(base: str) -> float:
+    """Return how old a pack is, against others: the newest is likely to hold what was replaced."""
+    try:
+        return -os.stat(base + ".pack").st_mtime
+    except FileNotFoundError:
+        return 0
