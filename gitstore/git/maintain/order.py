@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from gitstore.git.maintain.sources import Stored
 
-_entries: Final = re.compile(rb"[0-7]+ ([^\0]+)\0(.{20})", re.DOTALL).findall
+_ENTRY: Final = re.compile(rb"[0-7]+ ([^\0]+)\0(.{20})", re.DOTALL)
+#: Bytes of trees that are kept to be compared with older ones.
+_NEWEST_BYTES_MAX: Final = 16 << 20
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ def ordered(stored: Mapping[bytes, Stored], read: Callable[[bytes], bytes]) -> O
     left = {name for name, each in stored.items() if each.kind in (TREE, BLOB)}
     trees: defaultdict[bytes, list[bytes]] = defaultdict(list)
     blobs: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    versions = _Versions()
     for commit in commits:
         todo = [(roots[commit], b"")]
         while todo:
@@ -66,12 +69,83 @@ def ordered(stored: Mapping[bytes, Stored], read: Callable[[bytes], bytes]) -> O
             trees[path].append(name)
             todo += [
                 (child, b"%s/%s" % (path, part))
-                for part, child in _entries(read(name))
+                for part, child in versions.entries(path, read(name))
                 if child in left
             ]
     # Tags, and what belongs to commits that are packed elsewhere, or to none.
     others = [name for name, each in stored.items() if name in left or each.kind == TAG]
     return Order(commits, [*trees.values()], [*blobs.values()], others)
+
+
+class _Versions:
+    """The trees of each path, newest first: of all but the newest, only what differs is looked at.
+
+    What a tree has in common with one that was looked at before leads nowhere anew: children that
+    were left then have been visited since.
+    """
+
+    def __init__(self) -> None:
+        #: By path: the last tree, and, from the second on, where its entries begin and end.
+        self._last: dict[bytes, tuple[bytes, list[int]]] = {}
+        self._bytes = 0
+
+    def entries(self, path: bytes, data: bytes) -> list[tuple[bytes, bytes]]:
+        """Return name and id of the entries of a tree that the version before it did not have."""
+        before, borders = self._last.get(path, (None, list[int]()))
+        self._bytes += len(data) - len(before or b"")
+        if self._bytes > _NEWEST_BYTES_MAX:
+            self._last.clear()
+            self._bytes = len(data)
+        if before is not None:
+            borders = borders or _borders(before, 0, len(before)) or []
+            found = _new_entries(before, borders, data) if borders else None
+            if found is not None:
+                self._last[path] = data, borders
+                return found
+        self._last[path] = data, []
+        return _ENTRY.findall(data)
+
+
+def _new_entries(
+    before: bytes, borders: list[int], data: bytes
+) -> list[tuple[bytes, bytes]] | None:
+    """Return the entries between what two trees begin and end with, and bring the borders up to date.
+
+    None if that cannot be told: what lies between must be whole entries, up to where the common end
+    begins, since an id may hold any bytes and look like a border.
+    """
+    shift = len(data) - len(before)
+    first, above = 0, len(borders)
+    while above - first > 1:
+        middle = (first + above) // 2
+        part = slice(borders[first], borders[middle])
+        first, above = (middle, above) if before[part] == data[part] else (first, middle)
+    # The end must not reach into the beginning, in neither of them.
+    low = borders[first]
+    last, below = len(borders) - 1, first - 1
+    while last - below > 1:
+        middle = (last + below) // 2
+        start, stop = borders[middle], borders[last]
+        is_same = start + shift >= low and before[start:stop] == data[start + shift : stop + shift]
+        last, below = (middle, below) if is_same else (last, middle)
+    stop = borders[last] + shift
+    between = _borders(data, low, stop)
+    if between is None:
+        return None
+    if shift:
+        borders[last + 1 :] = [each + shift for each in borders[last + 1 :]]
+    borders[first : last + 1] = between
+    return _ENTRY.findall(data, low, stop)
+
+
+def _borders(data: bytes, start: int, stop: int) -> list[int] | None:
+    """Return where entries begin and end; None if there is anything but whole entries."""
+    found = [start]
+    for each in _ENTRY.finditer(data, start, stop):
+        if each.start() != found[-1]:
+            return None
+        found.append(each.end())
+    return found if found[-1] == stop else None
 
 
 def _children_first(
