@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,6 +88,14 @@ def work(path: Path, *, automatic: bool = False, runtime: Runtime | None = None)
 def run(path: Path, **options: Any) -> Done:
     """Maintain what nobody reads meanwhile."""
     return work(path, runtime=replace(system_runtime(), sleep=lambda _: None)).run(**options)
+
+
+def deltas(path: Path, pack: str) -> int:
+    """Return how many objects of a pack are deltas, as git tells it."""
+    told = run_git(path, "verify-pack", "-v", f"{git_folder(path)}/objects/pack/{pack}.idx")
+    return sum(
+        int(each.split()[4]) for each in told.splitlines() if each.startswith("chain length")
+    )
 
 
 # --- the pack ---------------------------------------------------------------------
@@ -375,8 +384,11 @@ def test_a_run_that_is_stopped_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "store"
     fill(path)
     before, kept, asked = objects(path), packs(path), iter(range(1000))
+    # It asks now and then: here, time flies.
+    ticks = count()
+    runtime = replace(system_runtime(), monotonic=lambda: float(next(ticks)))
     with pytest.raises(StoppedError):
-        run(path, is_stopped=lambda: next(asked) > 90)
+        work(path, runtime=runtime).run(is_stopped=lambda: next(asked) > 90)
     assert (objects(path), packs(path)) == (before, kept)
     assert not (path / "gc.pid").exists()
     assert [each.name for each in (path / "gitstore/maintenance").iterdir()] == ["lock"]
@@ -441,8 +453,8 @@ def test_only_so_many_replaced_packs_stay(tmp_path: Path) -> None:
     fill(path, saves=15, first=15)
     before, second = contents(path), packs(path) - first
     work(path, automatic=True, runtime=runtime).run()
-    # The new pack, and the 16 that were replaced last.
-    assert len(packs(path)) == 17
+    # The new packs, and the 16 that were replaced last.
+    assert len(packs(path)) == 2 + 16
     assert second < packs(path)
     assert contents(path) == before
 
@@ -483,6 +495,40 @@ def test_a_retired_pack_is_needed_again_if_what_replaced_it_is_gone(
     now[0] += 100
     work(path, automatic=True, runtime=runtime).run()
     assert contents(path) == before
+
+
+@pytest.mark.parametrize(
+    ("objects_max", "bytes_max", "is_small"),
+    [(2048, 1 << 24, False), (100, 1 << 24, True), (2048, 9000, True)],
+)
+def test_an_automatic_run_makes_small_what_has_piled_up(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    objects_max: int,
+    bytes_max: int,
+    is_small: bool,
+) -> None:
+    path = tmp_path / "store"
+    monkeypatch.setattr(maintain, "_COPIED_OBJECTS_MAX", objects_max)
+    monkeypatch.setattr(maintain, "_COPIED_BYTES_MAX", bytes_max)
+    fill(path, saves=10)
+    run(path, full=True)
+    fill(path, saves=40, first=10)
+    old = packs(path)
+    # With loose objects, and deltas.
+    names = [f"object {number}" for number in range(700)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    run_git(tmp_path, "--git-dir", str(path), "hash-object", "-w", *names)
+    before, had = contents(path), sum(deltas(path, each) for each in old)
+    assert had > 0
+    assert work(path, automatic=True).run().repacked == len(objects(path))
+    assert not loose(path)
+    assert contents(path) == before
+    (new,) = packs(path) - old
+    has = deltas(path, new)
+    assert has > had + 40 if is_small else has == had
+    assert_git_is_content(path)
 
 
 def test_an_automatic_run_leaves_what_is_too_much_for_it(

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 #: A pack stays as it is while it holds so many times what is newer and smaller.
 _FACTOR: Final = 2
+#: The same for an automatic run, which comes often: it writes the same objects again half as often.
+_FACTOR_AUTOMATIC: Final = 0.7
 #: What an automatic run takes on at most, so that it ends: objects, and bytes of one pack.
 _OBJECTS_MAX: Final = 50_000
 _PACK_BYTES_MAX: Final = 256 << 20
@@ -53,11 +55,14 @@ _LARGE: Final = 8192
 _ATTEMPTS: Final = 5
 #: Times that an object is looked at: to be ordered, to be packed, to be proved.
 _PASSES: Final = 3
+#: What an automatic run only copies: objects, and compressed bytes in packs.
+_COPIED_OBJECTS_MAX: Final = 2048
+_COPIED_BYTES_MAX: Final = 16 << 20
 #: Steps between two words about progress.
 _TOLD: Final = 64
 #: Where an index says how many objects there are: the last number of its fan.
 _COUNT_AT: Final = 8 + 4 * 255
-#: An automatic run rests so long after so much work, so that others get on.
+#: A run looks after so much work whether it is to stop; an automatic one also rests, so that others get on.
 _WORK_SECONDS: Final = 0.004
 _REST_SECONDS: Final = 0.001
 #: One folder of loose objects, which stands for all: ids are as good as random.
@@ -167,8 +172,7 @@ class Maintenance:
         """
         with translated(self._location.path):
             packs = len(self._sizes(set()))
-            sample = os.path.join(self._objects, _SAMPLE)
-            loose = len(os.listdir(sample)) if os.path.isdir(sample) else 0
+            loose = self._sampled()
         return packs, loose * _FOLDERS
 
     def note(self, problem: str | None) -> None:
@@ -237,7 +241,11 @@ class Maintenance:
         try:
             writer = PackStream(temporary, len(sources), disk=self._disk)
             try:
-                Packer(sources, writer, pause=self._pause).run()
+                packer = Packer(sources, writer, pause=self._pause)
+                if self._automatic and _is_light(sources):
+                    packer.copy()
+                else:
+                    packer.run()
                 checksum = writer.finish()
             finally:
                 writer.close()
@@ -259,6 +267,8 @@ class Maintenance:
     def _loose(self, left: set[bytes], unreadable: set[str]) -> LooseSource:
         """Return the loose objects to be packed."""
         loose = LooseSource(self._objects)
+        if self._automatic and not self._sampled():
+            return loose
         names = (name for name in loose_names(self._objects) if name not in left)
         for name in islice(names, _OBJECTS_MAX if self._automatic else None):
             if loose.path(name) not in unreadable and not loose.add(name):
@@ -270,11 +280,12 @@ class Maintenance:
         sizes = self._sizes(unreadable)
         if full:
             return [base for _, base in sizes]
+        factor = _FACTOR_AUTOMATIC if self._automatic else _FACTOR
         taken, smaller = 0, loose
         for number, (count, _) in enumerate(sizes, 1):
             if self._automatic and smaller > _OBJECTS_MAX:
                 break
-            if count < _FACTOR * smaller:
+            if count < factor * smaller:
                 taken = number
             smaller += count
         return [base for _, base in sizes[:taken]]
@@ -292,6 +303,11 @@ class Maintenance:
                 if is_small or not self._automatic:
                     found.append((count, base))
         return sorted(found)
+
+    def _sampled(self) -> int:
+        """Return how many loose objects there are in one folder of 256."""
+        sample = os.path.join(self._objects, _SAMPLE)
+        return len(os.listdir(sample)) if os.path.isdir(sample) else 0
 
     def _broken(self, where: str, loose: LooseSource) -> set[str]:
         """Return the files that are there and cannot be read: this one, and all loose ones."""
@@ -321,15 +337,24 @@ class Maintenance:
             self._retired.drop(also=names)
 
     def _pause(self) -> None:
-        """Stop here if that was asked for, tell how far it is, and let others go on."""
-        if self._is_stopped():
-            raise StoppedError
+        """Tell how far it is; now and then let others go on, or stop here if that was asked for."""
         self._step += 1
         if self._progress is not None and self._step % _TOLD == 0:
             self._progress(min(self._step, self._steps), self._steps)
-        if self._automatic and self._runtime.monotonic() - self._rested > _WORK_SECONDS:
-            self._runtime.sleep(_REST_SECONDS)
+        if self._runtime.monotonic() - self._rested > _WORK_SECONDS:
+            if self._is_stopped():
+                raise StoppedError
+            if self._automatic:
+                self._runtime.sleep(_REST_SECONDS)
             self._rested = self._runtime.monotonic()
+
+
+def _is_light(sources: Mapping[bytes, Source]) -> bool:
+    """Whether there is so little to be packed that making it small can wait until there is more."""
+    if len(sources) >= _COPIED_OBJECTS_MAX:
+        return False
+    stored = (source.entries[name] for name, source in sources.items())
+    return sum(each.end - each.start for each in stored) < _COPIED_BYTES_MAX
 
 
 def _count(base: str) -> int:

@@ -134,6 +134,15 @@ class Packer:
         for name in order.others:
             self._place(name, self.add_whole)
 
+    def copy(self) -> None:
+        """Add every object as it is stored now: in a fraction of the time, and no smaller.
+
+        Raises:
+            UnreadableError: one of them is damaged, or gone.
+        """
+        for name in self._stored:
+            self._place(name, self._copy_whole)
+
     def _place_all(self, path: _Chain, versions: list[bytes]) -> None:
         for name in versions:
             self._place(name, path.add)
@@ -163,6 +172,14 @@ class Packer:
         packed = self._sources[name].packed(name)
         assert packed is not None
         self._writer.add_delta(name, base, self._stored[name].size, packed)
+
+    def _copy_whole(self, name: bytes) -> None:
+        packed = self._sources[name].packed(name)
+        if packed is None:
+            self.add_whole(name)
+        else:
+            stored = self._stored[name]
+            self._writer.add(name, stored.kind, stored.size, packed)
 
     def _read(self, name: bytes) -> bytes:
         self._pause()

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from gitstore.git import replaced
-from gitstore.git.maintain.sources import names_and_offsets
+from gitstore.git.maintain.sources import names_in
 from gitstore.git.repack import is_kept
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Retired:
 def _names(base: str) -> set[bytes]:
     """Return what a pack holds; nothing that anybody could rely on if its index is damaged."""
     try:
-        return {name for _, name in names_and_offsets(base)}
+        return names_in(base)
     except (OSError, ValueError):
         return {base.encode()}
 

@@ -255,6 +255,13 @@ class LooseSource:
         return whole.partition(b"\0")[2]
 
 
+def names_in(base: str) -> set[bytes]:
+    """Return the id of every object in a pack, by its index; errors as `names_and_offsets`."""
+    index, count = _index(base)
+    end = _NAMES_START + ID_BYTES * count
+    return {index[at : at + ID_BYTES] for at in range(_NAMES_START, end, ID_BYTES)}
+
+
 def names_and_offsets(base: str) -> list[tuple[int, bytes]]:
     """Return place and id of every object in a pack, by its index, in the order of the pack.
 
@@ -262,6 +269,22 @@ def names_and_offsets(base: str) -> list[tuple[int, bytes]]:
         ValueError: the index is damaged, or of another version.
         OSError: it cannot be read.
     """
+    index, count = _index(base)
+    after_names = _NAMES_START + ID_BYTES * count
+    places = after_names + 4 * count
+    ids = index[_NAMES_START:after_names]
+    near = struct.unpack_from(f">{count}I", index, places)
+    far = places + 4 * count
+    offsets = (
+        struct.unpack_from(">Q", index, far + 8 * (each & ~_FAR))[0] if each & _FAR else each
+        for each in near
+    )
+    found = (ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES))
+    return sorted(zip(offsets, found, strict=True))
+
+
+def _index(base: str) -> tuple[bytes, int]:
+    """Return the index of a pack, and how many objects it holds."""
     with open(base + ".idx", "rb") as file:
         index = file.read()
     if not index.startswith(_MAGIC):
@@ -269,17 +292,7 @@ def names_and_offsets(base: str) -> list[tuple[int, bytes]]:
     if sha1(index[:-ID_BYTES], usedforsecurity=False).digest() != index[-ID_BYTES:]:
         raise ValueError("the index is damaged")
     (count,) = struct.unpack_from(">I", index, _NAMES_START - 4)
-    after_names = _NAMES_START + ID_BYTES * count
-    places = after_names + 4 * count
-    names = index[_NAMES_START:after_names]
-    near = struct.unpack_from(f">{count}I", index, places)
-    far = places + 4 * count
-    offsets = (
-        struct.unpack_from(">Q", index, far + 8 * (each & ~_FAR))[0] if each & _FAR else each
-        for each in near
-    )
-    ids = (names[at : at + ID_BYTES] for at in range(0, len(names), ID_BYTES))
-    return sorted(zip(offsets, ids, strict=True))
+    return index, count
 
 
 def loose_names(folder: str) -> Iterator[bytes]:
