@@ -33,7 +33,7 @@ def read(common: str) -> dict[str, float]:
 def write(common: str, listed: Mapping[str, float]) -> None:
     """Replace the list. Used under the maintenance lock."""
     path = os.path.join(common, *_FILE)
-    text = "".join(f"{name} {time:.3f}\n" for name, time in sorted(listed.items()))
+    text = "".join(f"{name} {time!r}\n" for name, time in sorted(listed.items()))
     discard(path + ".new")
     # Not synced: without it, they are packs like any other.
     Disk("process").write_new(path + ".new", text.encode())

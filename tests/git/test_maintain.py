@@ -403,7 +403,7 @@ def test_what_an_automatic_run_replaced_stays_for_readers(
 ) -> None:
     path = tmp_path / "store"
     monkeypatch.setattr(maintain, "_LARGE", large)
-    now = [1000.0]
+    now = [1000.00077]
     runtime = replace(system_runtime(), clock=lambda: now[0])
     fill(path, saves=6)
     before, old = contents(path), packs(path)
