@@ -22,6 +22,7 @@ from gitstore.git import trees
 from gitstore.git.barrier import Barrier
 from gitstore.git.draft import identity
 from gitstore.git.files import Signature, discard
+from gitstore.git.freeing import Freeing
 from gitstore.git.index import Index
 from gitstore.git.location import elsewhere
 from gitstore.git.objects import OBJECT_BYTES_MAX, object_id
@@ -65,11 +66,11 @@ class _CheckIn:
     #: A second name that the old index gets until the branch has moved.
     old_index: str
 
-    def keep(self) -> None:
+    def keep(self, freeing: Freeing) -> None:
         """Forget the old files and the old index."""
         for change in self.changes:
             change.keep()
-        discard(self.old_index)
+        freeing.discard(self.old_index)
 
 
 class Publisher:
@@ -96,6 +97,11 @@ class Publisher:
         self._written: tuple[bytes, Index] | None = None
         #: The tip that was last known to be durable.
         self._confirmed: CommitId | None = None
+        self._freeing = Freeing()
+
+    def close(self) -> None:
+        """Wait until what was replaced is gone. Closing twice is fine."""
+        self._freeing.close()
 
     def confirm(self, tip: CommitId | None) -> None:
         """Make a tip durable that somebody else moved the branch to, and may not have synced."""
@@ -168,7 +174,7 @@ class Publisher:
                 raise
             undo.pop_all()
         if check_in is not None:
-            check_in.keep()
+            check_in.keep(self._freeing)
         self._confirm(draft, who)
         return True
 

@@ -112,6 +112,7 @@ class Repository(Traffic):
     def close(self) -> None:
         """Close open files. Closing twice is fine."""
         self._objects.close()
+        self._publisher.close()
 
     @property
     def folder(self) -> str:
