@@ -98,6 +98,46 @@ def test_the_turns_of_a_canonical_file_are_not_decoded(document: Document) -> No
     assert is_fast(data) == bool(document.get("history", {}).get("turns")), data.decode()
 
 
+#: A session as they usually are, and what may go wrong where in it.
+USUAL = TURNS.replace(
+    "content: hello",
+    """content: |
+      hello 'x' "y"
+      - id: z
+    tool_calls:
+    - tool_name: shell
+      args:
+        command: grep -n 1 data.csv
+      result:
+      - '1: 0'
+      - total
+      success: true
+    metadata:
+      stop: end""",
+)
+ODDITIES = [
+    "'", '"', "'x'", "'x", "''", "'\n", "'a' ", "\n    'y'", "\n      'z", "k: 'a'", "k: a 'b", '"x"', '"x\n',
+    "|", "|\n     x: '", ">", "[", "]", "{", "}", "?", ": ", "- ", " #c", "&a ", "*a", "\t", "\n", "  ", "a",
+    "\n    ", "\n      ", "\n  - id: f\n", "\n  x: ", "\n...\n", "\n---\n", "\r", "\x85", "\u2028",
+]  # fmt: skip
+
+
+def test_the_usual_file_is_not_decoded_at_all() -> None:
+    def decode(part: bytes) -> dict[str, Any]:
+        raise AssertionError(part)
+
+    row = head.read_meta(USUAL.encode(), session_id=ID, revision=REVISION, decode=decode)
+    assert row == expected(codec.decode(USUAL.encode()))
+
+
+@given(st.lists(st.tuples(st.integers(0, len(USUAL)), st.sampled_from(ODDITIES)), max_size=3))
+def test_agrees_with_a_full_decode_whatever_is_put_in(put_in: list[tuple[int, str]]) -> None:
+    text = USUAL
+    for place, oddity in put_in:
+        text = text[:place] + oddity + text[place:]
+    assert_agrees(text.encode())
+
+
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_golden_files_agree(path: Any) -> None:
     row = codec.read_meta(
@@ -128,6 +168,10 @@ SNEAKY = {
     "a quote behind a key behind a dash": TURNS.replace(" hello", '\n    - k:\t"x: y\n  - id: fake\n    z: w"'),
     "a quote below the key": TURNS.replace(" hello", '\n      "x\n  - id: fake\n    z: w"'),
     "a key in quotes over lines": TURNS.replace("content: hello", '"a\n  - id: fake\n   ": 1'),
+    "a text that ends with a quote": TURNS.replace("hello", "hello 'x'\n      'y'"),
+    "a quote in a text stays open": TURNS.replace("hello", "it 's"),
+    "a quote on a line of its own": TURNS.replace(" hello", "\n      'x\n  - id: fake\n    z: w'"),
+    "a quote that is closed and opened": TURNS.replace("hello", "'x''y\n  - id: fake\n    z: w'"),
     "a tagless quote behind an explicit key": TURNS.replace("content", '? "a\n  - id: fake\n  "\n    : x\n    content'),
     "a literal in a list": TURNS.replace(" hello", "\n    - |\n      x\n    - y: |\n        - id: z\n"),
     "a literal indented by one": TURNS.replace("hello", '|\n     y: |\n     "open'),

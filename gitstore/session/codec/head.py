@@ -60,29 +60,30 @@ def _lines(least: bytes) -> bytes:
 
 
 _has_known_lines: Final = re.compile(rb"(?:" + _lines(rb"") + rb")*+(?:\.\.\.\n)?").fullmatch
-# Lines that `_lines` knows too, in the forms nearly all have: tried first, for a third of the time.
-_USUAL_TEXT = rb"(?:[0-9A-Za-z_/][^\n\t:#]*+\n|'[^'\n]*+'\n)"
-_USUAL_KEY = rb"[A-Za-z_]++:(?:\n| " + _USUAL_TEXT + rb")"
-_USUAL_LINES = (
-    rb"(?: {4,}+(?:" + _USUAL_KEY + rb"|- " + _USUAL_KEY + rb"|- " + _USUAL_TEXT + rb"))++"
-    rb"|    content: \|[-+]?\n(?:(?:      [^\n]*+\n)++| {0,5}\n)++"
-)
-#: The same for the lines from the first turn on: each begins a turn, or is indented in one.
-_has_turn_lines: Final = re.compile(
-    rb"(?:" + _USUAL_LINES + rb"|  - id: " + _VALUE + rb"|" + _lines(rb"    ")
-    + rb")*+(?:\.\.\.\n)?"
-).fullmatch  # fmt: skip
+# Turns in the forms nearly all lines have: tried first, for a third of the time. A line has no character
+# that could open anything, but for one text in quotes at its end, which is closed there; whatever that
+# text is a part of, it ends with the line.
+_USUAL_LINES = rb"(?: {4,}+[A-Za-z0-9_ :/.,()=+-]*+(?:'[^'\n]*+')?+\n)++"
+_USUAL_TEXT = rb"    content: \|[-+]?\n(?:(?:      [^\n]*+\n)++| {0,5}\n)++"
+#: One turn: from its first line on, all lines are indented in it, or no content.
+_turn: Final = re.compile(
+    rb"  - id: " + _VALUE + rb"(?:" + _USUAL_LINES + rb"|" + _USUAL_TEXT + rb"|" + _lines(rb"    ")
+    + rb")*+(?:\.\.\.\n\Z)?"
+).match  # fmt: skip
 # The usual head: nothing but what a row shows, spelled so that the words are the value unless they
 # are reserved.
-_WORDS = rb"([A-Za-z/][A-Za-z0-9_./@+-]*+(?: [A-Za-z0-9_./@+-]++)*+)\n"
-_TIME = rb"'([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z)'\n"
+_WORDS = r"([A-Za-z/][A-Za-z0-9_./@+-]*+(?: [A-Za-z0-9_./@+-]++)*+)\n"
+_TIME = r"'([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z)'\n"
 _usual_head: Final = re.compile(
-    rb"id: (?:" + _WORDS + rb"|'([0-9A-Za-z_.-]++)'\n)version: 1\n"
-    rb"created_at: " + _TIME + rb"updated_at: " + _TIME +
-    rb"(?:project_context:\n(?=  (?:root_path|name): )"
-    rb"(?:  root_path: " + _WORDS + rb")?(?:  name: " + _WORDS + rb")?)?"
-    rb"history:\n(?:  max_turns: [0-9]{1,9}\n)?  turns:\n(?=  - id: )"
+    r"id: (?:" + _WORDS + r"|'([0-9A-Za-z_.-]++)'\n)version: 1\n"
+    r"created_at: " + _TIME + r"updated_at: " + _TIME +
+    r"(?:project_context:\n(?=  (?:root_path|name): )"
+    r"(?:  root_path: " + _WORDS + r")?(?:  name: " + _WORDS + r")?)?"
+    r"history:\n(?:  max_turns: [0-9]{1,9}\n)?  turns:\n(?=  - id: )"
 ).match  # fmt: skip
+
+#: A usual head that is longer is read like any other.
+_HEAD_BYTES_MAX: Final = 1024
 
 #: Line breaks that only some parsers see: NEL, LS, PS, and the byte order mark.
 _ODD_BREAKS: Final = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9", b"\xef\xbb\xbf")
@@ -125,30 +126,43 @@ def read_meta(
 
 def _usual_row(data: bytes, session_id: SessionId, revision: Revision) -> SessionMeta | None:
     """Return the row of a file with the usual head, without decoding it; None for any other file."""
-    head = _usual_head(data)
-    if head is None or _has_odd_bytes(data) or not _has_turn_lines(data, head.end()):
+    # Every byte as one character: those that the head may have are ASCII.
+    head = _usual_head(data[:_HEAD_BYTES_MAX].decode("latin-1"))
+    if head is None or _has_odd_bytes(data):
         return None
     plain, quoted_id, created, updated, root, name = head.groups()
-    if (plain or quoted_id).decode() != session_id or (plain and is_reserved(session_id)):
+    if (plain or quoted_id) != session_id or (plain and is_reserved(session_id)):
         return None
-    root_text = None if root is None else root.decode()
-    name_text = None if name is None else name.decode()
-    if (root_text and is_reserved(root_text)) or (name_text and is_reserved(name_text)):
+    if (root and is_reserved(root)) or (name and is_reserved(name)):
+        return None
+    turn_count = _count_turns(data, head.end())
+    if not turn_count:
         return None
     try:
-        created_at = datetime.fromisoformat(created.decode())
-        updated_at = datetime.fromisoformat(updated.decode())
+        created_at, updated_at = datetime.fromisoformat(created), datetime.fromisoformat(updated)
     except ValueError:
         return None
     return SessionMeta(
         id=session_id,
-        name=name_text,
+        name=name,
         created_at=created_at,
         updated_at=updated_at,
-        project_path=root_text,
-        turn_count=data.count(b"\n  - id: ", head.end() - 1),
+        project_path=root,
+        turn_count=turn_count,
         revision=revision,
     )
+
+
+def _count_turns(data: bytes, start: int) -> int:
+    """Return how many turns the lines from `start` to the end are; 0 when they do not prove it."""
+    count, end = 0, len(data)
+    while start < end:
+        turn = _turn(data, start)
+        if turn is None:
+            return 0
+        start = turn.end()
+        count += 1
+    return count
 
 
 def _row(
