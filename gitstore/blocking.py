@@ -95,8 +95,8 @@ class BlockingSessionStore(BlockingAudit, BlockingCare, BlockingSync):
         )
         edits = HandEdits(repository, runtime=runtime)
         self._reader = Reader(repository, self._writer, edits)
-        self._catalog = Catalog(repository, self._writer, edits)
         self._sync = SyncView(repository, remote=remote, runtime=runtime)
+        self._catalog = Catalog(repository, self._writer, edits, standing=self._sync.standing)
         self._exchange = Exchange(
             repository,
             self._writer,

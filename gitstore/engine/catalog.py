@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,14 +23,14 @@ from gitstore.session.meta import SessionMeta
 from gitstore.types import Progress, Revision, SessionId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gitstore.engine.folders import Folder
     from gitstore.engine.standing import Standing
     from gitstore.engine.transactions import Writer
     from gitstore.engine.worktree import HandEdit, HandEdits
     from gitstore.git.repository import Repository
-    from gitstore.types import CommitId, OnProgress
+    from gitstore.types import CommitId, OnProgress, SyncState
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PROGRESS_STEP: Final = 256
@@ -38,10 +39,19 @@ _PROGRESS_STEP: Final = 256
 class Catalog:
     """The rows of one store. Safe to share between threads."""
 
-    def __init__(self, repository: Repository, writer: Writer, edits: HandEdits) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        writer: Writer,
+        edits: HandEdits,
+        *,
+        standing: Callable[[], Standing],
+    ) -> None:
+        """List a repository; `standing` tells how its sessions stand."""
         self._repository = repository
         self._writer = writer
         self._edits = edits
+        self._standing = standing
         self._mutex = threading.Lock()
         self._folders = Folders(repository)
         self._present = NOTHING
@@ -108,22 +118,27 @@ class Catalog:
         """Whether any row needs no reading."""
         return bool(self._present.rows or self._kept_rows())
 
-    def read(self, name: SessionId, revision: Revision) -> SessionMeta:
+    def usual_state(self) -> SyncState:
+        """Return the sync state of most rows: those that are made with it need not be made again."""
+        return self._standing().usual
+
+    def read(self, name: SessionId, revision: Revision, state: SyncState) -> SessionMeta:
         """Return a row from the file itself."""
         try:
             data = self._repository.read_blob(revision)
         except StorageError as error:
             return replace(_unread(name, revision), problem=str(error))
-        return codec.read_meta(data, session_id=name, revision=revision)
+        return codec.read_meta(data, session_id=name, revision=revision, state=state)
 
     def _kept_rows(self) -> Mapping[tuple[SessionId, Revision], SessionMeta]:
         """Return the rows on disk, loaded at the first need."""
         stored = self._stored
         if stored is None:
+            state = self.usual_state()
             with self._mutex:
                 stored = self._stored
                 if stored is None:
-                    stored = self._stored = self._cache.load()
+                    stored = self._stored = self._cache.load(state)
         return stored
 
     def _rows_of(self, folder: Folder, reading: _Reading) -> Mapping[SessionId, SessionMeta]:
@@ -163,7 +178,8 @@ class _Reading:
         committed: Mapping[SessionId, Revision],
         progress: OnProgress | None,
     ) -> None:
-        self.fresh: dict[tuple[SessionId, Revision], SessionMeta] = {}
+        #: A session that was read again, after an edit of it was adopted, is in it once.
+        self.fresh: dict[SessionId, SessionMeta] = {}
         self._catalog = catalog
         self._progress = progress
         #: Whether there were no rows at all yet.
@@ -180,15 +196,25 @@ class _Reading:
     def take(self, session_id: SessionId, revision: Revision, data: bytes) -> None:
         """Make a row of the bytes of a file, if there is none yet."""
         if self.wants(session_id, revision):
-            row = codec.read_meta(data, session_id=session_id, revision=revision)
-            self._add(row, revision)
+            self._add(
+                codec.read_meta(
+                    data, session_id=session_id, revision=revision, state=self._usual_state
+                )
+            )
+
+    @cached_property
+    def _usual_state(self) -> SyncState:
+        # Asked at the first need: most listings read nothing.
+        return self._catalog.usual_state()
 
     def row(self, name: SessionId, revision: Revision) -> SessionMeta:
         """Return a row, read now unless it is known."""
-        row = self.fresh.get((name, revision)) or self._catalog.known(name, revision)
+        row = self.fresh.get(name)
+        if row is None or row.revision != revision:
+            row = self._catalog.known(name, revision)
         if row is None:
-            row = self._catalog.read(name, revision)
-            self._add(row, revision)
+            row = self._catalog.read(name, revision, self._usual_state)
+            self._add(row)
         return row
 
     def finish(self) -> None:
@@ -196,8 +222,8 @@ class _Reading:
         if len(self.fresh) % _PROGRESS_STEP:
             self._tell()
 
-    def _add(self, row: SessionMeta, revision: Revision) -> None:
-        self.fresh[row.id, revision] = row
+    def _add(self, row: SessionMeta) -> None:
+        self.fresh[row.id] = row
         if len(self.fresh) % _PROGRESS_STEP == 0:
             self._tell()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitstore.engine.cachefile import CACHE_FAILURES, CacheFile
 from gitstore.session.meta import SessionMeta
-from gitstore.types import Revision, SessionId
+from gitstore.types import Revision, SessionId, SyncState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,14 +30,16 @@ class RowCache:
     def __init__(self, path: Path) -> None:
         self._file = CacheFile(path, table="listings", columns=_COLUMNS, version=_FORMAT)
 
-    def load(self) -> dict[tuple[SessionId, Revision], SessionMeta]:
-        """Return every row that is kept."""
+    def load(
+        self, state: SyncState = SyncState.LOCAL_ONLY
+    ) -> dict[tuple[SessionId, Revision], SessionMeta]:
+        """Return every row that is kept, with that sync state."""
         try:
             if not self._file.exists():
                 return {}
             with self._file.connected() as connection:
                 texts = connection.execute(_SELECT).fetchall()
-            rows = [_row(values) for (text,) in texts for values in json.loads(text)]
+            rows = [_row(values, state) for (text,) in texts for values in json.loads(text)]
             return {(row.id, row.revision): row for row in rows if row.revision is not None}
         except (*CACHE_FAILURES, RecursionError):
             self._file.forget()
@@ -62,7 +64,9 @@ def _values(row: SessionMeta) -> tuple[str | int | None, ...]:
     return (row.id, row.revision, row.name, created, updated, row.project_path, row.turn_count)
 
 
-def _row(values: tuple[str, str, str | None, int, int, str | None, int]) -> SessionMeta:
+def _row(
+    values: tuple[str, str, str | None, int, int, str | None, int], state: SyncState
+) -> SessionMeta:
     session_id, revision, name, created, updated, project, turns = values
     return SessionMeta(
         id=SessionId(session_id),
@@ -71,5 +75,6 @@ def _row(values: tuple[str, str, str | None, int, int, str | None, int]) -> Sess
         updated_at=_EPOCH + updated * _MILLISECOND,
         project_path=project,
         turn_count=turns,
+        sync_state=state,
         revision=Revision(revision),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from gitstore.engine.folders import NO_SHARD
 from gitstore.errors import RepositoryError, SerializationError
@@ -52,12 +52,9 @@ class Reading(Protocol):
         ...
 
 
-class _Equal(NamedTuple):
-    """A file that was found to hold a revision, in the state it had."""
-
-    state: FileState
-    revision: Revision
-    session_id: SessionId
+#: A file that was found to hold a revision of a session, in the state it had. One for each file: a plain
+#: tuple of plain values is none that the garbage collector has to walk.
+_Equal: TypeAlias = "tuple[FileState, Revision, SessionId]"
 
 
 class _Look(NamedTuple):
@@ -80,7 +77,7 @@ class _Look(NamedTuple):
         data, state = file
         if self.reading is not None:
             self.reading.take(session_id, revision, data)
-        return _Equal(state, revision, session_id)
+        return state, revision, session_id
 
     def _examine(
         self, path: str, session_id: SessionId, committed: Revision | None
@@ -155,7 +152,7 @@ class HandEdits:
         """Whether a file in that state was found to hold that revision."""
         above, slash, name = path.rpartition("/")
         known = self._equal.get(above + slash, {}).get(name)
-        return known is not None and known.state == state and known.revision == revision
+        return known is not None and known[:2] == (state, revision)
 
     def found_equal(
         self, path: str, state: FileState | None, session_id: SessionId, revision: Revision
@@ -163,8 +160,7 @@ class HandEdits:
         """Remember that a file was read, after it was in that state, and held that revision."""
         if state is not None and _is_settled(state, self._runtime.clock()):
             above, slash, name = path.rpartition("/")
-            equal = _Equal(state, revision, session_id)
-            self._equal.setdefault(above + slash, {})[name] = equal
+            self._equal.setdefault(above + slash, {})[name] = state, revision, session_id
 
     def _look(self, look: _Look, states: Mapping[str, FileState | None]) -> list[HandEdit]:
         """Return the hand edits in a folder; read what is not known to be equal in its state."""
@@ -174,7 +170,7 @@ class HandEdits:
         whole: dict[str, FileState] = {}
         for name, state in states.items():
             equal = known.get(name)
-            if equal is None or equal.state != state or stored(equal.session_id) != equal.revision:
+            if equal is None or equal[0] != state or stored(equal[2]) != equal[1]:
                 session_id = _session_of(look.opened.path, name, look.shard)
                 if session_id is None:
                     if state is not None:
@@ -183,10 +179,11 @@ class HandEdits:
                 read = look.read(name, session_id, stored(session_id))
                 if isinstance(read, HandEdit):
                     found.append(read)
-                if not isinstance(read, _Equal) or not _is_settled(read.state, look.now):
-                    continue
-                equal = known[name] = read
-            whole[name] = equal.state
+                elif read is not None and _is_settled(read[0], look.now):
+                    known[name] = read
+                    whole[name] = read[0]
+                continue
+            whole[name] = equal[0]
         # With one that is left out of it, it is never what `states` will be.
         self._whole[look.opened.path] = (look.shard.tree, whole)
         return found
@@ -199,7 +196,7 @@ class HandEdits:
             # Whoever has the right name in a wrong folder is nobody's file, equal or not.
             session_id, revision = SessionId(name.removesuffix(SUFFIX)), Revision(indexed.id)
             if reading is None or not reading.wants(session_id, revision):
-                equal = _Equal(indexed[:4], revision, session_id)
+                equal = indexed[:4], revision, session_id
                 self._equal.setdefault(above + slash, {}).setdefault(name, equal)
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from gitstore import BlockingSessionStore, SessionAsset, SessionMeta, dump_session
 from gitstore.blocking import system_runtime
+from gitstore.engine.catalog import Catalog
 from gitstore.engine.folders import NO_FOLDER, Folders
 from gitstore.engine.listing import NOTHING, Listing, ordered
 from gitstore.engine.standing import Standing
@@ -30,7 +31,10 @@ from gitstore.types import CommitId, Progress, Revision, SessionId, SyncMode, Sy
 from tests.gitcommand import assert_git_is_content, run_git
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from gitstore.engine.worktree import HandEdit
+    from gitstore.errors import StorageError
 
 COUNT = 9
 
@@ -337,6 +341,38 @@ def test_sync_states_are_those_of_now(store: BlockingSessionStore, tmp_path: Pat
             assert set(states.values()) == {SyncState.SYNCED}
         run_git(other.path, "push", "-q")
         assert {row.sync_state for row in other.list()} == {SyncState.SYNCED}
+
+
+def test_rows_are_made_once_with_the_state_that_most_have(
+    store: BlockingSessionStore, tmp_path: Path
+) -> None:
+    run_git(tmp_path, "clone", "-q", store.path, str(tmp_path / "clone"))
+    for _ in range(2):  # from the files, and from what was kept on disk
+        with BlockingSessionStore.open(tmp_path / "clone") as copy:
+            rows = copy._catalog.list()
+            listed = copy._catalog.in_order(rows, copy._sync.standing())
+            assert [each.sync_state for each in listed] == [SyncState.SYNCED] * COUNT
+            assert set(map(id, listed)) == set(map(id, rows.values()))
+
+
+def test_what_is_saved_while_edits_are_adopted_is_listed_as_it_is_then(
+    store: BlockingSessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, adopt = file_of(store, "s-7"), Catalog._adopt
+    file.write_bytes(file.read_bytes().replace(b"A session", b"Z session"))
+
+    def save_first(catalog: Catalog, edits: Sequence[HandEdit]) -> dict[SessionId, StorageError]:
+        asset = store.load("s-3")
+        say(asset, "more", turn="t1", minute=50)
+        store.save(asset)
+        return adopt(catalog, edits)
+
+    with BlockingSessionStore.open(store.path) as other, monkeypatch.context() as patched:
+        patched.setattr(Catalog, "_adopt", save_first)
+        rows = {row.id: row for row in other.list()}
+    assert rows[SessionId("s-3")].turn_count == 2
+    assert rows[SessionId("s-7")].name == "Z session"
+    assert list(rows.values()) == store.list() == fresh(store)
 
 
 def row(name: str, minute: int, revision: int = 0) -> SessionMeta:

@@ -15,7 +15,7 @@ from gitstore.session.codec import head
 from gitstore.session.meta import SessionMeta
 from gitstore.session.model import FORMAT_VERSION
 from gitstore.session.times import parse_time
-from gitstore.types import Revision, SessionId
+from gitstore.types import Revision, SessionId, SyncState
 from tests.session.codec_cases import Document, sessions
 from tests.session.test_codec_reader import GOLDEN, INVALID, mutate
 
@@ -42,7 +42,9 @@ def is_fast(data: bytes) -> bool:
         seen.append(len(part))
         return codec.decode(part)
 
-    head.read_meta(data, session_id=ID, revision=REVISION, decode=decode)
+    head.read_meta(
+        data, session_id=ID, revision=REVISION, state=SyncState.LOCAL_ONLY, decode=decode
+    )
     return sum(seen) < len(data)
 
 
@@ -126,7 +128,9 @@ def test_the_usual_file_is_not_decoded_at_all() -> None:
     def decode(part: bytes) -> dict[str, Any]:
         raise AssertionError(part)
 
-    row = head.read_meta(USUAL.encode(), session_id=ID, revision=REVISION, decode=decode)
+    row = head.read_meta(
+        USUAL.encode(), session_id=ID, revision=REVISION, state=SyncState.LOCAL_ONLY, decode=decode
+    )
     assert row == expected(codec.decode(USUAL.encode()))
 
 

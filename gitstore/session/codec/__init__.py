@@ -29,6 +29,7 @@ from gitstore.session.codec.turns import TurnCodec
 from gitstore.session.codec.writer import encode_text
 from gitstore.session.frozen import FrozenDocument, freeze_document, thawed
 from gitstore.session.values import is_map
+from gitstore.types import SyncState
 
 if TYPE_CHECKING:
     from gitstore.session.meta import SessionMeta
@@ -129,7 +130,13 @@ def is_canonical(data: bytes) -> bool:
         return False
 
 
-def read_meta(data: bytes, *, session_id: SessionId, revision: Revision) -> SessionMeta:
+def read_meta(
+    data: bytes,
+    *,
+    session_id: SessionId,
+    revision: Revision,
+    state: SyncState = SyncState.LOCAL_ONLY,
+) -> SessionMeta:
     """Return the listing row of a file, without reading all of a well-formed one.
 
     Never raises for what the file holds: a file that cannot be read gives a row with a `problem`.
@@ -140,6 +147,7 @@ def read_meta(data: bytes, *, session_id: SessionId, revision: Revision) -> Sess
         data,
         session_id=session_id,
         revision=revision,
+        state=state,
         decode=lambda data: decode(data, session_id=session_id),
     )
 

@@ -23,7 +23,7 @@ from gitstore.session.values import Value, is_list, is_map
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gitstore.types import Revision, SessionId
+    from gitstore.types import Revision, SessionId, SyncState
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION: Final = 1
@@ -98,19 +98,20 @@ def read_meta(
     *,
     session_id: SessionId,
     revision: Revision,
+    state: SyncState,
     decode: Callable[[bytes], dict[str, Any]],
 ) -> SessionMeta:
     """Return the listing row of a file; a file that cannot be read gives a row with a `problem`."""
-    row = _usual_row(data, session_id, revision)
+    row = _usual_row(data, session_id, revision, state)
     if row is not None:
         return row
     turns = _find_turns(data)
     try:
         if turns is None:
-            return _row(decode(data), None, session_id, revision)
+            return _row(decode(data), None, session_id, revision, state)
         start, count = turns
         # As the head of a canonical file is read quickly, with no turns in it.
-        return _row(decode(data[: start - 1] + b" null\n"), count, session_id, revision)
+        return _row(decode(data[: start - 1] + b" null\n"), count, session_id, revision, state)
     except SerializationError as error:
         return SessionMeta(
             id=session_id,
@@ -119,12 +120,15 @@ def read_meta(
             updated_at=_EPOCH,
             project_path=None,
             turn_count=0,
+            sync_state=state,
             revision=revision,
             problem=str(error),
         )
 
 
-def _usual_row(data: bytes, session_id: SessionId, revision: Revision) -> SessionMeta | None:
+def _usual_row(
+    data: bytes, session_id: SessionId, revision: Revision, state: SyncState
+) -> SessionMeta | None:
     """Return the row of a file with the usual head, without decoding it; None for any other file."""
     # Every byte as one character: those that the head may have are ASCII.
     head = _usual_head(data[:_HEAD_BYTES_MAX].decode("latin-1"))
@@ -149,6 +153,7 @@ def _usual_row(data: bytes, session_id: SessionId, revision: Revision) -> Sessio
         updated_at=updated_at,
         project_path=root,
         turn_count=turn_count,
+        sync_state=state,
         revision=revision,
     )
 
@@ -166,7 +171,11 @@ def _count_turns(data: bytes, start: int) -> int:
 
 
 def _row(
-    document: dict[str, Any], turn_count: int | None, session_id: SessionId, revision: Revision
+    document: dict[str, Any],
+    turn_count: int | None,
+    session_id: SessionId,
+    revision: Revision,
+    state: SyncState,
 ) -> SessionMeta:
     """Take a row from a document; `turn_count` is None when its turns are there too."""
     version = document.get("version")
@@ -190,6 +199,7 @@ def _row(
         updated_at=_time(document, "updated_at", session_id),
         project_path=_text(project, "root_path", session_id),
         turn_count=turn_count,
+        sync_state=state,
         revision=revision,
     )
 
