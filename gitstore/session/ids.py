@@ -26,10 +26,13 @@ _EXCERPT_MAX: Final = 80
 
 # Nearly every id is a UUID or a slug. No character of this set can break any rule but the one
 # about device names, so one match decides.
-_USUAL: Final = re.compile(
-    rf"(?!(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z)[A-Za-z0-9_][A-Za-z0-9_-]{{0,{ID_BYTES_MAX - 1}}}"
-)
-_PATH: Final = re.compile(rf"{DIRECTORY}/[0-9a-f]{{2}}/(.+){re.escape(SUFFIX)}", re.DOTALL)
+_DEVICE: Final = "(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])"
+_USUAL_NAME: Final = rf"[A-Za-z0-9_][A-Za-z0-9_-]{{0,{ID_BYTES_MAX - 1}}}"
+_USUAL: Final = re.compile(rf"(?!{_DEVICE}\Z){_USUAL_NAME}")
+_ABOVE: Final = f"{DIRECTORY}/([0-9a-f]{{2}})/"
+_BEHIND: Final = re.escape(SUFFIX)
+_USUAL_PATH: Final = re.compile(f"{_ABOVE}(?!{_DEVICE}{_BEHIND})({_USUAL_NAME}){_BEHIND}")
+_PATH: Final = re.compile(f"{_ABOVE}(.+){_BEHIND}", re.DOTALL)
 _FORBIDDEN: Final = re.compile(r'[/\\:*?"<>|]')
 # Whole names that mean something else to Windows, with what to say of them.
 _NAMES: Final = (
@@ -87,20 +90,26 @@ def parse_session_id(text: str) -> SessionId:
 
 def path_of(session_id: SessionId) -> str:
     """Return the path of the session's file from the top of the repository."""
-    shard = hashlib.sha256(session_id.encode()).hexdigest()[:2]
-    return f"{DIRECTORY}/{shard}/{session_id}{SUFFIX}"
+    return f"{DIRECTORY}/{_shard_of(session_id)}/{session_id}{SUFFIX}"
 
 
 def session_id_of(path: str) -> SessionId | None:
     """Return the session whose file this is, or None if the path belongs to no session."""
-    match = _PATH.fullmatch(path)
+    match = _USUAL_PATH.fullmatch(path) or _PATH.fullmatch(path)
     if match is None:
         return None
-    try:
-        session_id = parse_session_id(match[1])
-    except InvalidSessionIdError:
-        return None
-    return session_id if path_of(session_id) == path else None
+    shard, name = match.groups()
+    if match.re is _PATH:
+        try:
+            parse_session_id(name)
+        except InvalidSessionIdError:
+            return None
+    return SessionId(name) if _shard_of(name) == shard else None
+
+
+def _shard_of(session_id: str) -> str:
+    """Return the name of the folder that a session's file lies in."""
+    return hashlib.sha256(session_id.encode()).hexdigest()[:2]
 
 
 def clash_key(session_id: SessionId) -> str:

@@ -156,7 +156,7 @@ def test_other_paths_belong_to_nobody(path: str) -> None:
 
 
 def test_an_invalid_id_has_no_path_even_in_its_own_shard() -> None:
-    for text in ["con", "a.lock", ".git", "cafe\u0301", "a\nb"]:
+    for text in ["con", "NUL", "lPt0", "x" * 201, "a.lock", ".git", "cafe\u0301", "a\nb"]:
         assert session_id_of(path_of(SessionId(text))) is None
 
 
