@@ -196,11 +196,10 @@ class _Reading:
     def take(self, session_id: SessionId, revision: Revision, data: bytes) -> None:
         """Make a row of the bytes of a file, if there is none yet."""
         if self.wants(session_id, revision):
-            self._add(
-                codec.read_meta(
-                    data, session_id=session_id, revision=revision, state=self._usual_state
-                )
+            row = codec.read_meta(
+                data, session_id=session_id, revision=revision, state=self._usual_state
             )
+            self._add(row)
 
     @cached_property
     def _usual_state(self) -> SyncState:

@@ -49,6 +49,9 @@ class Folder:
             now, then = self.shards.get(name, NO_SHARD), other.shards.get(name, NO_SHARD)
             if now.tree != then.tree:
                 before, after = then.revisions, now.revisions
+                if not before:
+                    found.update(after)
+                    continue
                 found |= {each: after[each] for each in after if before.get(each) != after[each]}
                 found |= {each: None for each in before if each not in after}
         return found

@@ -67,14 +67,15 @@ class Listing:
         `changes` are the rows that did; None removes one.
         """
         fresh = self._fresh.union(changes)
-        rows = dict(self.rows)
-        order = list(self.order) if len(changes) <= _INSERTS_MAX else None
-        for session_id, row in changes.items():
-            old = rows.pop(session_id, None)
-            if row is not None:
-                rows[session_id] = row
-            if order is not None:
-                _move(order, old, row)
+        there = {session_id: row for session_id, row in changes.items() if row is not None}
+        rows = {**self.rows, **there}
+        for session_id in changes.keys() - there.keys():
+            rows.pop(session_id, None)
+        order: list[SessionMeta] | None = None
+        if len(changes) <= _INSERTS_MAX:
+            order = list(self.order)
+            for session_id, row in changes.items():
+                _move(order, self.rows.get(session_id), row)
         return Listing(folder, rows, order, stood=self._stood, fresh=fresh)
 
     def standing(self, standing: Standing) -> Listing:

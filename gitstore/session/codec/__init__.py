@@ -148,7 +148,7 @@ def read_meta(
         session_id=session_id,
         revision=revision,
         state=state,
-        decode=lambda data: decode(data, session_id=session_id),
+        decode=decode,
     )
 
 

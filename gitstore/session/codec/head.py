@@ -99,7 +99,7 @@ def read_meta(
     session_id: SessionId,
     revision: Revision,
     state: SyncState,
-    decode: Callable[[bytes], dict[str, Any]],
+    decode: Callable[..., dict[str, Any]],
 ) -> SessionMeta:
     """Return the listing row of a file; a file that cannot be read gives a row with a `problem`."""
     row = _usual_row(data, session_id, revision, state)
@@ -108,10 +108,11 @@ def read_meta(
     turns = _find_turns(data)
     try:
         if turns is None:
-            return _row(decode(data), None, session_id, revision, state)
+            return _row(decode(data, session_id=session_id), None, session_id, revision, state)
         start, count = turns
         # As the head of a canonical file is read quickly, with no turns in it.
-        return _row(decode(data[: start - 1] + b" null\n"), count, session_id, revision, state)
+        above = decode(data[: start - 1] + b" null\n", session_id=session_id)
+        return _row(above, count, session_id, revision, state)
     except SerializationError as error:
         return SessionMeta(
             id=session_id,
