@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from gitstore.types import SessionId, SyncState
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gitstore.types import Revision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class SessionMeta:
     """One row of a listing: what can be known of a session without reading all of it.
 
@@ -31,6 +31,30 @@ class SessionMeta:
     sync_state: SyncState = SyncState.LOCAL_ONLY
     revision: Revision | None = None
     problem: str | None = None
+
+    def __init__(  # noqa: PLR0913 - one for each field; keyword-only
+        self,
+        *,
+        id: SessionId,  # noqa: A002 - the field's name
+        name: str | None,
+        created_at: datetime,
+        updated_at: datetime,
+        project_path: str | None,
+        turn_count: int,
+        sync_state: SyncState = SyncState.LOCAL_ONLY,
+        revision: Revision | None = None,
+        problem: str | None = None,
+    ) -> None:
+        # As a frozen dataclass does it, in two thirds of the time: a listing makes one for each session.
+        _set_id(self, id)
+        _set_name(self, name)
+        _set_created_at(self, created_at)
+        _set_updated_at(self, updated_at)
+        _set_project_path(self, project_path)
+        _set_turn_count(self, turn_count)
+        _set_sync_state(self, sync_state)
+        _set_revision(self, revision)
+        _set_problem(self, problem)
 
     @classmethod
     def from_asset(cls, asset: SessionAsset) -> Self:
@@ -59,3 +83,16 @@ class SessionMeta:
             revision=self.revision,
             problem=self.problem,
         )
+
+
+_fields: Final = vars(SessionMeta)
+# The descriptors of the slots: what `object.__setattr__` would look up for every row.
+_set_id: Final = _fields["id"].__set__
+_set_name: Final = _fields["name"].__set__
+_set_created_at: Final = _fields["created_at"].__set__
+_set_updated_at: Final = _fields["updated_at"].__set__
+_set_project_path: Final = _fields["project_path"].__set__
+_set_turn_count: Final = _fields["turn_count"].__set__
+_set_sync_state: Final = _fields["sync_state"].__set__
+_set_revision: Final = _fields["revision"].__set__
+_set_problem: Final = _fields["problem"].__set__

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import MISSING, FrozenInstanceError, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -295,20 +295,23 @@ def test_rows_are_kept_on_disk_and_their_damage_is_harmless(store: BlockingSessi
     file = Path(store.path, ".git/gitstore/cache.sqlite")
     with sqlite3.connect(file) as connection:
         ((text,),) = connection.execute("SELECT rows FROM listings")
-        kept = {name: values for name, *values in json.loads(text)}
-        assert len(kept) == COUNT
+        ids, revisions, names, *rest = json.loads(text)
+        assert len(ids) == COUNT
         # Proof that the file is used: what it says is believed, since it is keyed by content.
-        kept["s-2"][1] = "from the cache"
-        forged = json.dumps([[name, *values] for name, values in kept.items()])
+        names[ids.index("s-2")] = "from the cache"
+        forged = json.dumps([ids, revisions, names, *rest])
         connection.execute("UPDATE listings SET rows = ?", (forged,))
     connection.close()
     with BlockingSessionStore.open(store.path) as other:
         assert [row.id for row in other.list() if row.name == "from the cache"] == ["s-2"]
-    for text in ("[[1]]", "[[[], [], [], [], [], [], []]]", "{", "[" * 100_000, "[null]", "7"):
+    short = '[["s-2"], ["0"], [null], [0], [0], [null], []]'
+    for text in ("[[1]]", f"[{6 * '[[]], '}[[]]]", short, "{", "[" * 100_000, "[null]", "7"):
         with closing(sqlite3.connect(file)) as connection, connection:
             connection.execute("INSERT INTO listings VALUES (?)", (text,))
         with BlockingSessionStore.open(store.path) as other:
             assert other.list() == rows
+        with closing(sqlite3.connect(file)) as connection:
+            assert (text,) not in connection.execute("SELECT rows FROM listings").fetchall()
     for damage in (b"", b"no database", file.read_bytes()[:5000]):
         file.write_bytes(damage)
         with BlockingSessionStore.open(store.path) as other:
@@ -321,6 +324,19 @@ def test_a_session_from_before_1970_is_listed(store: BlockingSessionStore) -> No
     for listed in (store.list(), store.list(), fresh(store)):
         assert listed[-1].updated_at == old
         assert len(listed) == COUNT + 1
+
+
+def test_a_row_is_what_it_was_made_of_and_cannot_change() -> None:
+    given = {each.name: object() for each in fields(SessionMeta)}
+    made = SessionMeta(**given)  # type: ignore[arg-type]  # whatever it is, each field must have its own
+    assert {name: getattr(made, name) for name in given} == given
+    least = [each.name for each in fields(SessionMeta) if each.default is MISSING]
+    for wanted in fields(SessionMeta)[len(least) :]:
+        small = SessionMeta(**{name: given[name] for name in least})  # type: ignore[arg-type]  # as above
+        assert getattr(small, wanted.name) is wanted.default
+        with pytest.raises(FrozenInstanceError):
+            setattr(small, wanted.name, None)
+    assert replace(made) == made != replace(made, problem="another")
 
 
 def test_sync_states_are_those_of_now(store: BlockingSessionStore, tmp_path: Path) -> None:
