@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -163,38 +164,43 @@ def test_another_branch_and_remote_are_followed(
         assert store.sync_status().ahead == 1
 
 
+@pytest.fixture(scope="module")
+def clones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two empty clones of one remote beside them, to be copied together."""
+    folder = tmp_path_factory.mktemp("clones")
+    BlockingSessionStore.open(folder / "first", create=True, durability="process").close()
+    run_git(folder, "clone", "-q", "--bare", "first", "remote.git")
+    run_git(folder / "first", "remote", "add", "origin", "../remote.git")
+    run_git(folder / "first", "fetch", "-q", "origin")
+    run_git(folder / "first", "branch", "-q", "-u", "origin/main", "main")
+    run_git(folder, "clone", "-q", "remote.git", "second")
+    run_git(folder / "second", "remote", "set-url", "origin", "../remote.git")
+    return folder
+
+
 @pytest.mark.parametrize("seed", range(8))
-def test_counts_are_gits_over_random_histories(tmp_path: Path, seed: int) -> None:
+def test_counts_are_gits_over_random_histories(clones: Path, tmp_path: Path, seed: int) -> None:
     """Saves on both sides, merges by git, and clocks that are an hour apart."""
     chance = random.Random(seed)
     clocks = {"first": 1_700_000_000, "second": 1_700_000_000 + chance.randint(-3600, 3600)}
-    BlockingSessionStore.open(tmp_path / "first", create=True, durability="process").close()
-    run_git(tmp_path, "clone", "-q", "--bare", "first", "remote.git")
-    for name in clocks:
-        if name != "first":
-            run_git(tmp_path, "clone", "-q", "remote.git", name)
-        else:
-            run_git(tmp_path / name, "remote", "add", "origin", str(tmp_path / "remote.git"))
-            run_git(tmp_path / name, "fetch", "-q", "origin")
-            run_git(tmp_path / name, "branch", "-q", "-u", "origin/main", "main")
+    shutil.copytree(clones, tmp_path, dirs_exist_ok=True)
     for step in range(14):
         name = chance.choice(list(clocks))
         folder = tmp_path / name
         clocks[name] += chance.randint(-30, 60)
         date = f"{clocks[name]} +0000"
-        match chance.randrange(4):
-            case 0 | 1:
-                with BlockingSessionStore.open(folder, durability="process") as store:
-                    store.save(session(f"{name}-{step}"))
-            case 2:
-                run_git(folder, "fetch", "-q")
-                run_git(
-                    folder, "merge", "-q", "--no-edit", "origin/main",
-                    GIT_COMMITTER_DATE=date, GIT_AUTHOR_DATE=date,
-                )  # fmt: skip
-            case _:
-                run_git(folder, "push", "-q", "origin", "main", check=False)
+        act = chance.choice(["save", "save", "merge", "push"])
+        if act == "push":
+            run_git(folder, "push", "-q", "origin", "main", check=False)
         run_git(folder, "fetch", "-q")
+        if act == "save":
+            with BlockingSessionStore.open(folder, durability="process") as store:
+                store.save(session(f"{name}-{step}"))
+        elif act == "merge":
+            run_git(
+                folder, "merge", "-q", "--no-edit", "origin/main",
+                GIT_COMMITTER_DATE=date, GIT_AUTHOR_DATE=date,
+            )  # fmt: skip
         with BlockingSessionStore.open(folder) as store:
             status = store.sync_status()
             assert (status.ahead, status.behind) == git_counts(folder)

@@ -246,25 +246,26 @@ def test_a_clock_seen_to_be_wrong_ends_the_trust_in_times() -> None:
     assert graph.check(CommitId("a"), CommitId("b")).bases == ("b",)
 
 
-def history(shared: int, ahead: int, behind: int, *, step: int, merges: bool = False) -> Graph:
-    """Return a long shared line, or ladder of merges, under two tips `l` and `r`."""
-    facts: dict[CommitId, CommitFacts] = {}
+class History(Graph):
+    """A shared line, or ladder of merges, under two tips `l` and `r`; as long as one likes.
 
-    def add(name: str, parents: list[str], at: int) -> None:
-        above = tuple(map(CommitId, parents))
-        facts[CommitId(name)] = CommitFacts(parents=above, time=EPOCH + at * step)
+    A commit is made when it is looked up.
+    """
 
-    for n in range(shared):
-        parents = [f"s{n - 1}"] if n else []
-        if merges and n % 5 == 4:
-            parents.append(f"s{n - 3}")
-        add(f"s{n}", parents, n)
-    for side, length in (("l", ahead), ("r", behind)):
-        for n in range(length):
-            add(f"{side}{n}", [f"{side}{n - 1}" if n else f"s{shared - 1}"], shared + n)
-    graph = Graph()
-    graph.facts = facts
-    return graph
+    def __init__(self, shared: int, *, step: int, merges: bool = False) -> None:
+        super().__init__()
+        self.shared, self.step, self.merges = shared, step, merges
+
+    def lookup(self, commit: CommitId) -> CommitFacts:
+        self.looked_up.append(commit)
+        side, n = commit[0], int(commit[1:])
+        parents = [f"{side}{n - 1}" if n else f"s{self.shared - 1}"]
+        if side == "s":
+            parents = parents if n else []
+            if self.merges and n % 5 == 4:
+                parents.append(f"s{n - 3}")
+        at = n if side == "s" else self.shared + n
+        return CommitFacts(parents=tuple(map(CommitId, parents)), time=EPOCH + at * self.step)
 
 
 @pytest.mark.parametrize("merges", [False, True], ids=["line", "merges"])
@@ -272,19 +273,19 @@ def history(shared: int, ahead: int, behind: int, *, step: int, merges: bool = F
 @pytest.mark.parametrize(("ahead", "behind"), [(10, 10), (1_000, 1), (1, 1_000)])
 def test_the_cost_is_of_the_difference(step: int, ahead: int, behind: int, *, merges: bool) -> None:
     """100,000 shared commits, also all of one second, cost next to nothing."""
-    graph = history(100_000 if ahead == behind else 10_000, ahead, behind, step=step, merges=merges)
+    graph = History(100_000, step=step, merges=merges)
     local, remote = CommitId(f"l{ahead - 1}"), CommitId(f"r{behind - 1}")
     found = compare(local, remote, graph.lookup)
     assert (found.ahead, found.behind, len(found.bases)) == (ahead, behind, 1)
     visited = len(graph.looked_up)
-    print(f"{ahead}/{behind} over {len(graph.facts):,} commits, {step=}: {visited} looked up")
+    print(f"{ahead}/{behind} over {graph.shared:,} commits, {step=}: {visited} looked up")
     # Sides of equal times advance by turns, so the short one runs on into what is shared.
     extra = 10 if step else 2 * abs(ahead - behind) + 10
     assert visited <= ahead + behind + extra
 
 
 def test_is_ancestor() -> None:
-    graph = history(20, 3, 3, step=1)
+    graph = History(20, step=1)
     l2, r2, s5 = map(CommitId, ("l2", "r2", "s5"))
     assert is_ancestor(s5, l2, graph.lookup)
     assert is_ancestor(l2, l2, graph.lookup)
@@ -306,7 +307,7 @@ def test_as_of() -> None:
 
 
 def test_a_long_line_does_not_recurse() -> None:
-    graph = history(20_000, 0, 0, step=1)
+    graph = History(20_000, step=1)
     tip = CommitId("s19999")
     assert as_of(tip, EPOCH - 1, graph.lookup) is None
     assert compare(tip, None, graph.lookup).ahead == 20_000

@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,7 +41,6 @@ from tests.servers import (
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 KINDS = ["path", "file", "git", "ssh", "http", "https"]
 BRANCH = "refs/heads/main"
@@ -186,18 +186,13 @@ def test_every_kind_of_server_takes_a_push_and_gives_it_back(
     assert advertised(remote.transport) == {
         "HEAD": first, "HEAD@": BRANCH, BRANCH: first,
     }  # fmt: skip
+    theirs = Path(shutil.copytree(ours, tmp_path / "theirs"))
     second = commit(ours, "more", "more")
     push(remote.transport, ours, first)
     assert_git_is_content(remote.path)
 
-    # A clone without the second commit: git itself puts the pack into place.
-    theirs = tmp_path / "theirs"
-    run_git("/", "clone", "-q", str(ours), str(theirs))
-    run_git(theirs, "reset", "-q", "--hard", first)
-    run_git(theirs, "remote", "remove", "origin")
-    run_git(theirs, "reflog", "expire", "--expire=all", "--all")
-    run_git(theirs, "gc", "-q", "--prune=now")
-    assert run_git(theirs, "cat-file", "-e", second, check=False) == ""
+    # A copy from before the second commit: git itself puts the pack into place.
+    assert run_git(theirs, "cat-file", "-t", second, check=False) == ""
     pack = tmp_path / "pack"
     fetch(remote.transport, second, pack, first)
     run_git(theirs, "index-pack", "--fix-thin", "--strict", "--stdin", given=pack.read_bytes())

@@ -264,15 +264,25 @@ ENDING = ("delete", "undo", "purge", "prune_history", "fetch", "pull", "push", "
 OTHERS = {"open", "clone", "close", "path", "branch", "edit", "auto_sync", "watch"}
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("name", CALLS)
-async def test_a_closed_store_says_so(tmp_path: Path, name: str) -> None:
-    async with await GitSessionStore.open(tmp_path, create=True, durability="process") as store:
+@pytest.fixture(scope="module")
+async def closed(
+    anyio_backend: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[GitSessionStore, Path]:
+    """A store that was closed twice, and its folder."""
+    path = tmp_path_factory.mktemp("closed")
+    async with await GitSessionStore.open(path, create=True, durability="process") as store:
         await store.save(session("s-1"))
     await store.close()
+    return store, path
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_closed_store_says_so(closed: tuple[GitSessionStore, Path], name: str) -> None:
+    store, path = closed
     with pytest.raises(StoreClosedError) as caught:
         await CALLS[name](store)
-    assert caught.value.path == str(tmp_path)
+    assert caught.value.path == str(path)
     with pytest.raises(StoreClosedError):
         await run_sync(CALLS[name], store._blocking)
     with pytest.raises(StoreClosedError):
