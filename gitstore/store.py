@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
-from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class, to_thread
+from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class
 from typing_extensions import override
 
 from gitstore.blocking import BlockingSessionStore
@@ -16,6 +15,7 @@ from gitstore.git.remote.cancellation import Cancellation
 from gitstore.store_audit import Audit
 from gitstore.store_care import Care
 from gitstore.store_sync import Sync
+from gitstore.store_workers import Job, Workers
 from gitstore.types import Expect
 
 if TYPE_CHECKING:
@@ -46,15 +46,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 
-#: Worker threads that one store may use at once: as many saves as fit in one group.
-_THREADS_MAX = 64
-
 
 class GitSessionStore(Audit, Care, Sync, SessionStore):
     """Sessions in one branch of one git repository, on asyncio or trio.
 
-    Every method is `BlockingSessionStore`'s, run in a worker thread. A call that is cancelled before
-    its thread began does nothing. One that has begun is finished first: then either it returns, or
+    Every method is `BlockingSessionStore`'s, run in a worker thread; saves that are begun while one
+    is under way share the next. A call that is cancelled before its thread began does nothing. One that has begun is finished first: then either it returns, or
     (asyncio's own `Task.cancel`, which no shield stops) raises the cancellation, and
     ``asset.revision`` tells whether the save was made. One that talks to a remote is made to end
     instead: promptly, with everything as it was before it or as it is after it.
@@ -62,7 +59,6 @@ class GitSessionStore(Audit, Care, Sync, SessionStore):
 
     def __init__(self, blocking: BlockingSessionStore) -> None:
         self._blocking = blocking
-        self._limiter = CapacityLimiter(_THREADS_MAX)
 
     @classmethod
     async def open(  # noqa: PLR0913 -- each has a default; keyword-only
@@ -110,7 +106,7 @@ class GitSessionStore(Audit, Care, Sync, SessionStore):
             UnsafePathError: its sessions folder is a symbolic link.
             PermissionDeniedError: it cannot be read.
         """
-        job = _Job(
+        job = Job(
             partial(
                 BlockingSessionStore.open,
                 path,
@@ -185,6 +181,10 @@ class GitSessionStore(Audit, Care, Sync, SessionStore):
         return self._blocking
 
     @property
+    def _workers(self) -> Workers:
+        return Workers.of(self)
+
+    @property
     def path(self) -> str:
         """The repository's folder."""
         return self._blocking.path
@@ -228,7 +228,10 @@ class GitSessionStore(Audit, Care, Sync, SessionStore):
             asset, expected=expected, message=message, actor=actor
         )
         try:
-            await self._run(pending.run)
+            if pending.calls_back:
+                await self._run(pending.run)
+            else:
+                await self._workers.save(pending)
         except get_cancelled_exc_class():
             if pending.is_done:
                 pending.finish()
@@ -321,61 +324,12 @@ class GitSessionStore(Audit, Care, Sync, SessionStore):
             await self.close()
 
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await _Job(partial(function, *args, **kwargs)).run(self._limiter)
+        return await self._workers.run(function, *args, **kwargs)
 
     async def _contact(self, function: Callable[[Cancellation], T]) -> T:
-        return await _contacting(function, self._limiter)
+        return await _contacting(function, self._workers.limiter)
 
 
 async def _contacting(function: Callable[[Cancellation], T], limiter: CapacityLimiter) -> T:
     cancellation = Cancellation()
-    return await _Job(partial(function, cancellation), cancel=cancellation.cancel).run(limiter)
-
-
-class _Job(Generic[T]):
-    """A call that either never begins, or is finished before its caller goes on.
-
-    With `cancel`, what makes it end early, a caller that is cancelled has it end first.
-    """
-
-    def __init__(
-        self, function: Callable[[], T], *, cancel: Callable[[], None] | None = None
-    ) -> None:
-        self._function = function
-        self._cancel = cancel
-        self._taken = threading.Lock()
-        self._ended = threading.Event()
-
-    async def run(self, limiter: CapacityLimiter) -> T:
-        try:
-            # Not abandoned: without a way to end it, anyio waits; with one, `_until_ended` does.
-            return await to_thread.run_sync(
-                self._call, abandon_on_cancel=self._cancel is not None, limiter=limiter
-            )
-        except get_cancelled_exc_class():
-            # asyncio's Task.cancel goes through anyio's shield and leaves the thread alone.
-            if not self._taken.acquire(blocking=False):
-                await self._until_ended()
-            raise
-
-    def _call(self) -> T:
-        if not self._taken.acquire(blocking=False):
-            message = "cancelled before it began"
-            raise RuntimeError(message)
-        try:
-            return self._function()
-        finally:
-            self._ended.set()
-
-    async def _until_ended(self) -> None:
-        while not self._ended.is_set():
-            try:
-                with CancelScope(shield=True):
-                    await to_thread.run_sync(self._end, limiter=CapacityLimiter(1))
-            except get_cancelled_exc_class():
-                continue  # cancelled again: the first cancellation is raised when the call ended
-
-    def _end(self) -> None:
-        if self._cancel is not None:
-            self._cancel()
-        self._ended.wait()
+    return await Job(partial(function, cancellation), cancel=cancellation.cancel).run(limiter)
