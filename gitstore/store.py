@@ -51,10 +51,11 @@ class GitSessionStore(Audit, Care, Sync, SessionStore):
     """Sessions in one branch of one git repository, on asyncio or trio.
 
     Every method is `BlockingSessionStore`'s, run in a worker thread; saves that are begun while one
-    is under way share the next. A call that is cancelled before its thread began does nothing. One that has begun is finished first: then either it returns, or
-    (asyncio's own `Task.cancel`, which no shield stops) raises the cancellation, and
-    ``asset.revision`` tells whether the save was made. One that talks to a remote is made to end
-    instead: promptly, with everything as it was before it or as it is after it.
+    is under way share the next. A call that is cancelled before its thread began does nothing. One
+    that has begun is finished first: then either it returns, or (asyncio's own `Task.cancel`, which
+    no shield stops) raises the cancellation, and ``asset.revision`` tells whether the save was made.
+    One that talks to a remote is made to end instead: promptly, with everything as it was before it
+    or as it is after it.
     """
 
     def __init__(self, blocking: BlockingSessionStore) -> None:
