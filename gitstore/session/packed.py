@@ -17,7 +17,8 @@ from __future__ import annotations
 import marshal
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 from pydantic import BaseModel
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 #: `marshal` writes a text that stands in several places once from this version on.
 _MARSHAL_VERSION: Final = 4
-_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _UNCHANGING: Final = (datetime, Enum)
 #: Rows, unknown fields, and for each link the numbers in each row.
 _State: TypeAlias = tuple[list[dict[str, Any]], list[dict[str, Any] | None], list[list[Any]]]
@@ -104,6 +104,19 @@ def _named(numbers: dict[str, int], things: list[Any]) -> dict[str, Any]:
     return {name: things[number] for name, number in numbers.items()}
 
 
+@cache
+def _linked(of: type[Part]) -> tuple[str, ...]:
+    """Return the fields of a kind of part that can hold what has a number."""
+    return tuple(name for name, field in of.model_fields.items() if _has_number(field.annotation))
+
+
+def _has_number(annotation: Value) -> bool:
+    """Whether a value of that annotation can have a number, or hold something that has one."""
+    if isinstance(annotation, type) and issubclass(annotation, (Part, *_UNCHANGING)):
+        return True
+    return any(map(_has_number, get_args(annotation)))
+
+
 class _Packer:
     """Groups the parts of a session."""
 
@@ -119,13 +132,12 @@ class _Packer:
         row = vars(part).copy()
         links: list[tuple[str, _Follow]] = []
         held: list[Any] = []
-        for name, value in row.items():
-            if type(value) not in _SCALARS:
-                follow, numbers = self._link(value)
-                if follow is not None:
-                    links.append((name, follow))
-                    held.append(numbers)
-                    row[name] = None
+        for name in _linked(type(part)):
+            follow, numbers = self._link(row[name])
+            if follow is not None:
+                links.append((name, follow))
+                held.append(numbers)
+                row[name] = None
         kind = type(part), frozenset(part.__pydantic_fields_set__), tuple(links)
         if kind not in self.groups:
             self.groups[kind] = ([], [], [[] for _ in links]), []
