@@ -184,13 +184,18 @@ def test_what_another_branch_has_there_is_not_read(store: BlockingSessionStore) 
     assert run_git(store.path, "status", "--porcelain") == ""
 
 
-def test_bare_and_past_sessions_are_kept_too(store: BlockingSessionStore) -> None:
+def test_the_past_is_read_and_not_kept(store: BlockingSessionStore) -> None:
+    """Whoever looks through a history takes no room from the sessions that are in use."""
     first = store.load(NAME)
     say(first, "more", turn="t1", minute=1)
-    store.save(first)
+    old, new = first.revision, store.save(first).revision
     for _ in range(2):
         assert turns(store.load(NAME, at="@{1}")) == ["t0"]
         assert turns(store.load(NAME)) == ["t0", "t1"]
+    assert [revision for _, revision in store._reader._assets._packed] == [old, new]
+    with BlockingSessionStore.open(store.path) as other:
+        assert turns(other.load(NAME, at="@{1}")) == ["t0"]
+        assert not other._reader._assets._packed
 
 
 def test_the_cache_tells_sessions_and_revisions_apart() -> None:
