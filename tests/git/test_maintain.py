@@ -435,7 +435,7 @@ def test_what_an_explicit_run_replaced_stays_for_readers(tmp_path: Path) -> None
     assert loose(path)
     work(path, runtime=runtime).run()
     ((waited, there, single),) = seen
-    assert (waited, single) == (1.0, 1)
+    assert (waited, single) == (0.25, 1)
     assert old < there
     assert packs(path) == there - old
     assert not loose(path)

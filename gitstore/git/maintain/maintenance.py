@@ -26,7 +26,12 @@ from gitstore.git.lock import Workshop
 from gitstore.git.maintain.lock import MaintenanceLock
 from gitstore.git.maintain.pack import Packer, PackStream, prove
 from gitstore.git.maintain.prune import Pruner
-from gitstore.git.maintain.retired import GRACE_SECONDS, GRACE_SECONDS_LARGE, Retired
+from gitstore.git.maintain.retired import (
+    GRACE_SECONDS,
+    GRACE_SECONDS_ASKED,
+    GRACE_SECONDS_LARGE,
+    Retired,
+)
 from gitstore.git.maintain.sources import (
     LooseSource,
     PackSource,
@@ -333,7 +338,7 @@ class Maintenance:
         if self._automatic:
             self._retired.drop()
         else:
-            self._runtime.sleep(GRACE_SECONDS)
+            self._runtime.sleep(GRACE_SECONDS_ASKED)
             self._retired.drop(also=names)
 
     def _pause(self) -> None:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 #: Longer than it takes to list the packs of a repository and to open them.
 GRACE_SECONDS: Final = 1.0
-#: The same for large packs, which readers work on for longer.
+#: For who asked for it and waits. Such runs do not follow each other as quickly as automatic ones.
+GRACE_SECONDS_ASKED: Final = 0.25
+#: As the first, for large packs, which readers work on for longer.
 GRACE_SECONDS_LARGE: Final = 10.0
 #: Readers look into them as well: when there are more, some go earlier.
 _PACKS_MAX: Final = 16
