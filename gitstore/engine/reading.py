@@ -123,7 +123,8 @@ class Reader:
     def _made(
         self, session_id: SessionId, revision: Revision, data: bytes, *, keeps: bool
     ) -> SessionAsset:
-        document = codec.decode(data, session_id=session_id)
+        document, is_canonical = codec.decode_form(data, session_id=session_id)
+        self._writer.forms.note(revision, is_canonical=is_canonical)
         asset = SessionAsset.from_document(document, session_id=session_id)
         if keeps:
             self._assets.keep(session_id, revision, asset)

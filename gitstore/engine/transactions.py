@@ -11,6 +11,7 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from gitstore.engine.forms import Forms
 from gitstore.engine.requests import (
     Content,
     Delete,
@@ -51,7 +52,6 @@ ATTEMPTS_MAX = 20
 ATTEMPTS_POLITE = 3
 _BACKOFF_SECONDS = 0.002
 _BACKOFF_SECONDS_MAX = 0.1
-_CANONICAL_KEPT = 4096
 _SHARDS_KEPT = 1024
 
 
@@ -74,7 +74,8 @@ class Writer:
         self._runtime = runtime
         self._sign = sign
         self._turns = Turns(self._serve)
-        self._canonical: OrderedDict[Revision, bool] = OrderedDict()
+        #: Readers note here what they find.
+        self.forms = Forms()
         self._clash_keys: OrderedDict[str, dict[str, SessionId]] = OrderedDict()
 
     def run(self, requests: Sequence[Request]) -> None:
@@ -238,7 +239,7 @@ class Writer:
         operation = "update" if current else "create"
         saved = self._store(request, turn, path, content, operation)
         if saved.commit is not None and saved.revision and content.data == request.data:
-            self._remember_canonical(saved.revision, canonical=True)
+            self.forms.note(saved.revision, is_canonical=True)
         return saved
 
     def _put(self, request: Put, turn: _Turn, path: str) -> Saved:
@@ -314,17 +315,12 @@ class Writer:
                 raise SessionExistsError(session_id=session_id, existing=known[key])
 
     def _is_canonical(self, revision: Revision, turn: _Turn) -> bool:
-        known = self._canonical.get(revision)
+        known = self.forms.is_canonical(revision)
         if known is None:
             data = turn.read(revision)
             known = data is not None and codec.is_canonical(data)
-            self._remember_canonical(revision, canonical=known)
+            self.forms.note(revision, is_canonical=known)
         return known
-
-    def _remember_canonical(self, revision: Revision, *, canonical: bool) -> None:
-        self._canonical[revision] = canonical
-        if len(self._canonical) > _CANONICAL_KEPT:
-            self._canonical.popitem(last=False)
 
 
 class _Turn:

@@ -261,6 +261,15 @@ def test_golden_files_are_canonical(path: Path) -> None:
     assert is_same(codec.decode(data), reference(data.decode()))
 
 
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_decoding_tells_the_form_that_asking_tells(path: Path) -> None:
+    data = path.read_bytes()
+    forms = (data, b"\xef\xbb\xbf" + data, data.replace(b"\n", b"\r\n"), b"# mine\n" + data)
+    told = [codec.decode_form(each)[1] for each in forms]
+    assert told == [codec.is_canonical(each) for each in forms]
+    assert told == [True, False, False, False]
+
+
 def test_there_are_golden_and_invalid_files() -> None:
     assert len(GOLDEN) >= 8
     assert len(INVALID) >= 40

@@ -40,6 +40,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_NODES",
     "decode",
+    "decode_form",
     "encode",
     "is_canonical",
     "read_meta",
@@ -81,17 +82,24 @@ def decode(data: bytes, *, session_id: str | None = None) -> dict[str, Any]:
     Raises:
         SerializationError: The bytes are not such a file; it names the place, line and column.
     """
+    return decode_form(data, session_id=session_id)[0]
+
+
+def decode_form(data: bytes, *, session_id: str | None = None) -> tuple[dict[str, Any], bool]:
+    """Do as `decode`, and tell whether the bytes are canonical, too: reading them shows it."""
     known = _turns.read(data)
     if known is not None:
-        return known[0]
-    text = _strict_text(data, session_id).removeprefix(_BOM).replace("\r\n", "\n")
+        return known
+    written = _strict_text(data, session_id)
+    text = written.removeprefix(_BOM).replace("\r\n", "\n")
     document = read_exact(text)
+    is_exact = document is not None and text == written
     if document is None:
         document = read_text(text, session_id=session_id)
     if not is_map(document):
         problem = "a session is a map at the top level, of keys and values"
         raise SerializationError(problem, where="document", session_id=session_id, line=1, column=1)
-    return document
+    return document, is_exact
 
 
 def _canonical(document: dict[str, Any] | FrozenDocument, session_id: str | None) -> bytes:
