@@ -73,4 +73,4 @@ def assert_git_is_content(path: Path | str) -> None:
         timeout=120,
     )
     if b"must be run in a work tree" not in done.stderr:  # which a bare repository has not
-        assert (done.returncode, done.stdout) == (0, b""), done.stderr
+        assert (done.returncode, done.stdout) == (0, b""), (done.stdout, done.stderr)

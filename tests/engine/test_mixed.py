@@ -108,12 +108,14 @@ def _process(path: Path, process: int, report: Report) -> None:
 
 def _commit_beside(path: Path, stop: threading.Event, committed: list[str]) -> None:
     """Commit files with git, again and again when it meets a lock, until told to stop."""
-    number = 0
-    while not stop.is_set() or number < _GIT_COMMITS:
+    number, is_staged = 0, False
+    # What is staged is committed, too.
+    while not stop.is_set() or number < _GIT_COMMITS or is_staged:
         name = f"user-{number}.txt"
         (path / name).write_text(name)
         try:
             run_git(path, "add", name)
+            is_staged = True
             run_git(path, "commit", "-q", "-m", name, "--", name)
         except AssertionError as error:
             # Met a lock, or the branch moved while git was at it: people try again.
@@ -122,7 +124,7 @@ def _commit_beside(path: Path, stop: threading.Event, committed: list[str]) -> N
                 return
             continue
         committed.append(name)
-        number += 1
+        number, is_staged = number + 1, False
 
 
 def test_a_thousand_mixed_operations_lose_nothing() -> None:
