@@ -5,6 +5,9 @@ change touches one small run however many sessions there are. Format: git's ``gi
 versions 2 and 3; version 4 is read and written back as 2 or 3. Extensions that a change makes stale
 (all but resolve-undo) are left out: git makes them again.
 
+A split index (`gitstore.git.sharedindex`) is put together when it is read. While it is changed, what
+differs from the shared one is noted, and that is what is written.
+
 Racy entries. git compares modification times in whole seconds and trusts an entry that is older than
 the index. An entry as old as the index could hide an edit made later in that same second, so when
 the index is written again such entries are compared with their files, and their size is set to 0 if
@@ -16,83 +19,51 @@ git looks at the content of those by itself.
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from bisect import bisect_left, insort
-from dataclasses import dataclass
+from contextlib import suppress
 from hashlib import sha1
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gitstore.errors import CorruptRepositoryError, UnsupportedRepositoryError
+from gitstore.git.indexentries import (
+    CHECKSUM_BYTES,
+    EXTENDED,
+    FLAGS_OFFSET,
+    HEADER,
+    SIGNATURE,
+    SIZE_OFFSET,
+    Cached,
+    State,
+    cached,
+    encoded,
+    entries,
+    entry_end,
+    extension,
+    extensions,
+    flagged,
+    named,
+    seconds,
+    stage,
+    without_compression,
+)
+from gitstore.git.sharedindex import DIFFERENCES_MAX, LINK, Link, Shared, shared_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from hashlib import _Hash  # pyright: ignore[reportPrivateUsage] -- it has no public name
 
-_SIGNATURE = b"DIRC"
-_HEADER = struct.Struct(">4sLL")
-_ENTRY = struct.Struct(">LLLLLLLLLL20sH")
-CHECKSUM_BYTES = 20
-_SIZE_OFFSET = 36
-_EXTENDED = 0x4000
-_STAGE = 0x3000
-_NAME_MAX = 0xFFF
 _VERSIONS = (2, 3, 4)
 _KEPT_EXTENSIONS = (b"REUC",)
-_REFUSED_EXTENSIONS = {b"link": "a split index", b"sdir": "a sparse index"}
+_SPARSE = b"sdir"
 _SECOND_NS = 1_000_000_000
-_LOW = 0xFFFFFFFF
 #: "sessions/" and the two digits of the shard and a slash: the entries of one run begin alike.
 _RUN_PREFIX = b"sessions/"
 _RUN_KEY_BYTES = len(_RUN_PREFIX) + 3
 _AFTER = b"\xff"
-#: Where the flags, which end with the length of the name, and the name are in an entry.
-_FLAGS_OFFSET = 60
-_NAME_OFFSET = 62
 _QUICK_NAME_MAX = 256
 #: Bytes hashed between two states of the checksum that are kept for the next time.
 _HASH_BYTES = 64 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Cached:
-    """What the index says of one file."""
-
-    id: str
-    size: int
-    ctime: tuple[int, int]
-    mtime: tuple[int, int]
-    inode: int
-    stage: int
-
-
-class _State(NamedTuple):
-    """What a file was like when its entry was made, as far as an entry can say."""
-
-    mtime: tuple[int, int]
-    ctime: tuple[int, int]
-    size: int
-    inode: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> _State:
-        return cls(
-            _split(status.st_mtime_ns),
-            _split(status.st_ctime_ns),
-            status.st_size & _LOW,
-            status.st_ino & _LOW,
-        )
-
-    @classmethod
-    def of_file(cls, path: bytes) -> _State | None:
-        try:
-            return cls.of(os.lstat(path))
-        except OSError:
-            return None
-
-    @classmethod
-    def of_entry(cls, cached: Cached) -> _State:
-        return cls(cached.mtime, cached.ctime, cached.size, cached.inode)
 
 
 class Index:
@@ -102,24 +73,26 @@ class Index:
         self._path = path
         self._extended = False
         self._runs: dict[bytes, bytes] = {}
-        #: The keys of the runs, sorted.
+        #: The keys of the runs, sorted, and how many entries there are in each.
         self._order: list[bytes] = []
-        self._count = 0
+        self._counts: dict[bytes, int] = {}
         self._kept = b""
+        #: What it is split from.
+        self._shared: Shared | None = None
         #: Entries that may hide an edit, because they are not older than the index, and what their
         #: files were like.
-        self._racy: dict[bytes, _State] = {}
+        self._racy: dict[bytes, State] = {}
         #: The header last encoded, and states of the checksum in front of some runs behind it.
         self._header = b""
         self._hashes: list[tuple[bytes, _Hash]] = []
 
     @classmethod
     def read(cls, path: str) -> Index:
-        """Read an index; one that is not there is empty.
+        """Read an index, and the shared one that it is split from; one that is not there is empty.
 
         Raises:
-            CorruptRepositoryError: the file is damaged.
-            UnsupportedRepositoryError: it is split or sparse, or of an unknown version.
+            CorruptRepositoryError: a file is damaged, or the shared one is missing.
+            UnsupportedRepositoryError: it is sparse, or of an unknown version.
         """
         index = cls(path)
         try:
@@ -145,19 +118,29 @@ class Index:
         except OSError:
             return None
 
+    @property
+    def shared(self) -> bytes | None:
+        """The checksum of the shared index that this one is split from; None if it is whole."""
+        return None if self._shared is None else self._shared.checksum
+
+    @property
+    def is_far_from_shared(self) -> bool:
+        """Whether it is not split, or differs so much that a new shared index is due."""
+        return self._shared is None or self._shared.differences > DIFFERENCES_MAX
+
     def get(self, name: bytes) -> tuple[Cached, ...]:
         """Return the entries of a file: none, one, or the stages of an unfinished merge."""
         run = self._runs.get(_run_key(name), b"")
         first, last = self._place(run, name)
         found = run[first:last]
-        return tuple(_cached(found, start) for start, _, _ in _entries(found))
+        return tuple(cached(found, start) for start, _, _ in entries(found))
 
     def items(self) -> Iterator[tuple[bytes, Cached]]:
         """Return every entry, in order."""
         for key in self._order:
             run = self._runs[key]
-            for start, _, name in _entries(run):
-                yield name, _cached(run, start)
+            for start, _, name in entries(run):
+                yield name, cached(run, start)
 
     def put(
         self,
@@ -172,26 +155,30 @@ class Index:
 
         `trusted` says that the file with this status holds the object; else git is made to look.
         """
-        size = status.st_size & _LOW if trusted else 0
-        entry = _ENTRY.pack(
-            *_split(status.st_ctime_ns),
-            *_split(status.st_mtime_ns),
-            status.st_dev & _LOW,
-            status.st_ino & _LOW,
-            stat.S_IFREG | (0o755 if is_executable else 0o644),
-            status.st_uid & _LOW,
-            status.st_gid & _LOW,
-            size,
-            bytes.fromhex(object_id),
-            min(len(name), _NAME_MAX),
-        )
-        self._replace(name, _padded(entry + name))
-        self._racy[name] = _State.of(status)
+        entry = encoded(name, object_id, status, trusted=trusted, is_executable=is_executable)
+        self._replace(name, entry)
+        self._racy[name] = State.of(status)
 
     def remove(self, name: bytes) -> None:
         """Remove the entries of a file."""
         self._replace(name, b"")
         self._racy.pop(name, None)
+
+    def whole(self) -> tuple[list[bytes], bytes]:
+        """Return the parts of a shared index that holds every entry, and the checksum at its end."""
+        parts = [self._head(sum(self._counts.values())), *map(self._runs.__getitem__, self._order)]
+        digest = sha1(usedforsecurity=False)
+        for part in parts:
+            digest.update(part)
+        return parts, digest.digest()
+
+    def split_from(self, checksum: bytes) -> None:
+        """Let it be split from a shared index of what `whole` returned with that checksum."""
+        self._shared = Shared(checksum, self._runs, self._counts)
+
+    def unsplit(self) -> None:
+        """Let it be whole."""
+        self._shared = None
 
     def body(self, root: str, *, began_ns: int) -> list[bytes]:
         """Return the parts of the index file, all but the checksum at its end.
@@ -200,15 +187,19 @@ class Index:
         the caller gives the file this modification time.
         """
         self._smudge(os.fsencode(root), began_ns // _SECOND_NS)
-        version = 3 if self._extended else 2
-        header = _HEADER.pack(_SIGNATURE, version, self._count)
+        if self._shared is not None:
+            count, parts, link = self._shared.content()
+            return [self._head(count), *parts, link, self._kept]
+        header = self._head(sum(self._counts.values()))
         if header != self._header:
             self._header = header
             self._hashes.clear()
         return [header, *(self._runs[key] for key in self._order), self._kept]
 
-    def checksum(self) -> bytes:
+    def checksum(self, body: list[bytes]) -> bytes:
         """Return the checksum of the `body`; what is in front of the first change is not hashed again."""
+        if self._shared is not None:
+            return sha1(b"".join(body), usedforsecurity=False).digest()
         start, digest = 0, sha1(self._header, usedforsecurity=False)
         if self._hashes:
             key, state = self._hashes[-1]
@@ -223,31 +214,40 @@ class Index:
         digest.update(self._kept)
         return digest.digest()
 
+    def _head(self, count: int) -> bytes:
+        return HEADER.pack(SIGNATURE, 3 if self._extended else 2, count)
+
     def _smudge(self, root: bytes, began: int) -> None:
         """Make git look at the files of entries that will not be racy any more, and have changed."""
         settled = [name for name, state in self._racy.items() if state.mtime[0] < began]
         for name in settled:
             state = self._racy.pop(name)
-            if _State.of_file(os.path.join(root, name)) == state:
+            if State.of_file(os.path.join(root, name)) == state:
                 continue
-            key = _run_key(name)
-            run = bytearray(self._runs.get(key, b""))
-            first, last = self._place(bytes(run), name)
-            for start, _, _ in _entries(bytes(run[first:last])):
-                run[first + start + _SIZE_OFFSET : first + start + _SIZE_OFFSET + 4] = bytes(4)
-            self._set_run(key, bytes(run))
+            run = self._runs.get(_run_key(name), b"")
+            first, last = self._place(run, name)
+            smudged = bytearray(run[first:last])
+            for start, _, _ in entries(run[first:last]):
+                smudged[start + SIZE_OFFSET : start + SIZE_OFFSET + 4] = bytes(4)
+            self._replace(name, bytes(smudged))
 
-    def _replace(self, name: bytes, entry: bytes) -> None:
+    def _replace(self, name: bytes, new: bytes) -> None:
+        """Let a file have these entries."""
         key = _run_key(name)
         run = self._runs.get(key, b"")
         first, last = self._place(run, name)
-        self._count += bool(entry) - sum(1 for _ in _entries(run[first:last]))
-        self._set_run(key, run[:first] + entry + run[last:])
+        before, after = (sum(1 for _ in entries(each)) for each in (run[first:last], new))
+        self._set_run(
+            key, run[:first] + new + run[last:], self._counts.get(key, 0) - before + after
+        )
+        if self._shared is not None:
+            self._shared.note(key, name, new)
 
-    def _set_run(self, key: bytes, run: bytes) -> None:
+    def _set_run(self, key: bytes, run: bytes, count: int) -> None:
         if key not in self._runs:
             insort(self._order, key)
         self._runs[key] = run
+        self._counts[key] = count
         while self._hashes and self._hashes[-1][0] > key:
             self._hashes.pop()
 
@@ -255,12 +255,12 @@ class Index:
         """Return where the entries of a file are, or where one belongs, as a slice of its run."""
         if len(name) < _QUICK_NAME_MAX and not self._extended:
             # Such flags begin with a NUL, so that no longer name can hold them and this one.
-            found = run.find(_flagged(name))
+            found = run.find(flagged(name))
             if found >= 0:
-                start = found - _FLAGS_OFFSET
-                return start, _entry_end(run, start)[0]
+                start = found - FLAGS_OFFSET
+                return start, entry_end(run, start)[0]
         first = None
-        for start, _, other in _entries(run):
+        for start, _, other in entries(run):
             if other == name:
                 first = start if first is None else first
             elif other > name or first is not None:
@@ -268,52 +268,126 @@ class Index:
         return (len(run) if first is None else first), len(run)
 
     def _parse(self, data: bytes, modified: int) -> None:
-        signature, version, count = _HEADER.unpack_from(data)
-        if signature != _SIGNATURE:
+        body, count = self._checked(data)
+        link = b""
+        end = self._parse_entries(body, count, modified)
+        for kind, content in extensions(body, end):
+            if kind == _SPARSE:
+                raise self._unsupported("a sparse index")
+            if kind == LINK:
+                link = content
+            if kind in _KEPT_EXTENSIONS:
+                self._kept += extension(kind, content)
+        if link[:CHECKSUM_BYTES].strip(b"\0"):
+            self._join(link, body[HEADER.size : end], modified)
+
+    def _checked(self, data: bytes) -> tuple[bytes, int]:
+        """Return the bytes of an index without its checksum and as of version 3, and how many entries it has."""
+        signature, version, count = HEADER.unpack_from(data)
+        if signature != SIGNATURE:
             raise ValueError("it does not begin with DIRC")
         if version not in _VERSIONS:
             raise self._unsupported(f"index version {version}")
         body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
         if checksum.strip(b"\0") and sha1(body, usedforsecurity=False).digest() != checksum:
             raise ValueError("its checksum is wrong")
-        self._kept = b""
         if version == 4:  # noqa: PLR2004 -- the one with compressed names
-            body = _without_compression(body, count)
-        offset = self._parse_entries(body, count, modified)
-        while offset < len(body):
-            kind, size = struct.unpack_from(">4sL", body, offset)
-            if kind in _REFUSED_EXTENSIONS:
-                raise self._unsupported(_REFUSED_EXTENSIONS[kind])
-            if kind in _KEPT_EXTENSIONS:
-                self._kept += body[offset : offset + 8 + size]
-            offset += 8 + size
+            body = without_compression(body, count)
+        return body, count
 
     def _parse_entries(self, body: bytes, count: int, modified: int) -> int:
-        start = run_start = _HEADER.size
-        run_key: bytes | None = None
+        """Take over the entries of an index; return where they end."""
+        start = run_start = HEADER.size
+        run_key, run_count = b"", 0
         for _ in range(count):
-            end, name = _entry_end(body, start)
+            end, name = entry_end(body, start)
             key = _run_key(name)
             if key != run_key:
-                if run_key is not None:
-                    self._set_run(run_key, body[run_start:start])
-                run_key, run_start = key, start
-            if _seconds(body, start) >= modified:
-                self._racy[name] = _State.of_entry(_cached(body, start))
-            if body[start + 60] & (_EXTENDED >> 8):
-                self._extended = True
+                if run_count:
+                    self._set_run(run_key, body[run_start:start], run_count)
+                run_key, run_start, run_count = key, start, 0
+            run_count += 1
+            self._note_entry(name, body, start, modified)
             start = end
-        if run_key is not None:
-            self._set_run(run_key, body[run_start:start])
-        self._count = count
+        if run_count:
+            self._set_run(run_key, body[run_start:start], run_count)
         return start
+
+    def _note_entry(self, name: bytes, data: bytes, start: int, modified: int) -> None:
+        """Take note of what an entry says, beside what it is."""
+        if seconds(data, start) >= modified:
+            self._racy[name] = State.of_entry(cached(data, start))
+        if data[start + FLAGS_OFFSET] & (EXTENDED >> 8):
+            self._extended = True
+
+    def _join(self, link: bytes, own: bytes, modified: int) -> None:
+        """Let the entries be those of a shared index, changed as those of a split one say."""
+        self._runs, self._order, self._counts, self._racy = {}, [], {}, {}
+        checksum = link[:CHECKSUM_BYTES]
+        body, count = self._checked(self._read_shared(checksum))
+        # Whether an entry is racy depends on when the split index was written.
+        self._parse_entries(body, count, modified)
+        self._shared = Shared(checksum, self._runs, self._counts)
+        said = Link.decode(link, count)
+        found = [(name, own[start:end]) for start, end, name in entries(own)]
+        replaced, added = found[: len(said.replaced)], found[len(said.replaced) :]
+        if any(name for name, _ in replaced) or not all(name for name, _ in added):
+            raise ValueError("the names of the split index are not where they should be")
+        changed = dict(zip(said.replaced, (entry for _, entry in replaced), strict=True))
+        changed.update(dict.fromkeys(said.deleted, b""))
+        changes: dict[bytes, dict[int, bytes]] = {}
+        for position, entry in changed.items():
+            key, at = self._shared.place(position)
+            changes.setdefault(key, {})[at] = entry
+        for key, new in changes.items():
+            self._change_run(key, new, modified)
+        for name, entry in added:
+            self._note_entry(name, entry, 0, modified)
+            self._add(name, entry)
+        self._shared.take(said, (entry for _, entry in replaced), added)
+
+    def _read_shared(self, checksum: bytes) -> bytes:
+        path = shared_path(os.path.dirname(self._path), checksum)
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise ValueError(f"what it is split from cannot be read: {error}") from error
+        if data[-CHECKSUM_BYTES:] != checksum:
+            raise ValueError(f"{path} is not what it is split from")
+        # As git does: it removes those that nobody used for two weeks.
+        with suppress(OSError):
+            os.utime(path)
+        return data
+
+    def _change_run(self, key: bytes, new: dict[int, bytes], modified: int) -> None:
+        """Replace entries of a run by others, without names, or by none."""
+        run, parts = self._runs[key], list[bytes]()
+        for at, (start, end, name) in enumerate(entries(run)):
+            entry = new.get(at)
+            if entry is None:
+                parts.append(run[start:end])
+                continue
+            self._racy.pop(name, None)
+            if entry:
+                parts.append(named(entry, name))
+                self._note_entry(name, entry, 0, modified)
+        self._set_run(key, b"".join(parts), len(parts))
+
+    def _add(self, name: bytes, entry: bytes) -> None:
+        """Add an entry that the shared index does not have, by its stage."""
+        key = _run_key(name)
+        run = self._runs.get(key, b"")
+        first, last = self._place(run, name)
+        found = [run[first + start : first + end] for start, end, _ in entries(run[first:last])]
+        found = sorted([*found, entry], key=lambda each: stage(each, 0))
+        self._set_run(key, run[:first] + b"".join(found) + run[last:], self._counts.get(key, 0) + 1)
 
     def _unsupported(self, feature: str) -> UnsupportedRepositoryError:
         return UnsupportedRepositoryError(
             path=self._path,
             feature=feature,
-            advice="turn it off with `git update-index --no-split-index` or "
-            "`git sparse-checkout disable`, or use a bare repository",
+            advice="turn it off with `git sparse-checkout disable`, or use a bare repository",
         )
 
 
@@ -321,74 +395,3 @@ def _run_key(name: bytes) -> bytes:
     if name.startswith(_RUN_PREFIX):
         return name[:_RUN_KEY_BYTES]
     return b"" if name < _RUN_PREFIX else _AFTER
-
-
-def _entries(run: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Return start, end and name of each entry."""
-    start = 0
-    while start < len(run):
-        end, name = _entry_end(run, start)
-        yield start, end, name
-        start = end
-
-
-def _entry_end(data: bytes, start: int) -> tuple[int, bytes]:
-    """Return where the entry at `start` ends, and its name."""
-    extended = data[start + _FLAGS_OFFSET] & (_EXTENDED >> 8)
-    name_start = start + _NAME_OFFSET + (2 if extended else 0)
-    null = data.index(b"\0", name_start)
-    return start + ((null - start) // 8 + 1) * 8, data[name_start:null]
-
-
-def _padded(entry: bytes) -> bytes:
-    return entry + bytes(8 - len(entry) % 8)
-
-
-def _flagged(name: bytes) -> bytes:
-    """Return the bytes from the flags of a plain entry to the end of its name."""
-    return len(name).to_bytes(2, "big") + name + b"\0"
-
-
-def _seconds(data: bytes, start: int) -> int:
-    """Return the modification time of an entry, in whole seconds."""
-    return int.from_bytes(data[start + 8 : start + 12], "big")
-
-
-def _cached(data: bytes, start: int) -> Cached:
-    fields = _ENTRY.unpack_from(data, start)
-    return Cached(
-        id=fields[10].hex(),
-        size=fields[9],
-        ctime=(fields[0], fields[1]),
-        mtime=(fields[2], fields[3]),
-        inode=fields[5],
-        stage=(fields[11] & _STAGE) >> 12,
-    )
-
-
-def _split(nanoseconds: int) -> tuple[int, int]:
-    """Return a time as the index has it."""
-    return nanoseconds // _SECOND_NS & _LOW, nanoseconds % _SECOND_NS
-
-
-def _without_compression(body: bytes, count: int) -> bytes:
-    """Return the body of a version 4 index with its names written out, as versions 2 and 3 do."""
-    parts = [body[: _HEADER.size]]
-    start, previous = _HEADER.size, b""
-    for _ in range(count):
-        fixed = 64 if body[start + 60] & (_EXTENDED >> 8) else 62
-        strip, offset = _varint(body, start + fixed)
-        null = body.index(b"\0", offset)
-        previous = previous[: len(previous) - strip] + body[offset:null]
-        parts.append(_padded(body[start : start + fixed] + previous))
-        start = null + 1
-    return b"".join([*parts, body[start:]])
-
-
-def _varint(data: bytes, offset: int) -> tuple[int, int]:
-    """Return a number in git's offset encoding, and where it ends."""
-    value = data[offset] & 0x7F
-    while data[offset] & 0x80:
-        offset += 1
-        value = ((value + 1) << 7) | (data[offset] & 0x7F)
-    return value, offset + 1

@@ -2,7 +2,8 @@
 
 The same test as git's: a file whose status is that of its entry holds the entry's object, unless the
 entry is racy (see `gitstore.git.index`). Whatever is unusual here is left out, so that the caller
-looks at the file itself. Format: ``gitformat-index``, versions 2 and 3.
+looks at the file itself. Format: ``gitformat-index``, versions 2 and 3;
+a split index is put together by `Index`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,20 @@ import sys
 from hashlib import sha1
 from typing import Final, NamedTuple
 
-from gitstore.git.index import CHECKSUM_BYTES
+from gitstore.errors import StorageError
+from gitstore.git.index import Index
+from gitstore.git.indexentries import (
+    CHECKSUM_BYTES,
+    EXTENDED,
+    HEADER,
+    NAME_OFFSET,
+    SIGNATURE,
+    extensions,
+)
+from gitstore.git.sharedindex import LINK
 
-_HEADER: Final = struct.Struct(">4sLL")
 #: Both ctimes and mtimes, device, inode, mode, user, group, size, id, flags.
 _ENTRY: Final = struct.Struct(">LLLL4xL12xL20sH")
-_NAME_OFFSET: Final = 62
 _NAME_MAX: Final = 0xFFF
 _VERSIONS: Final = (2, 3)
 _SECOND_NS: Final = 1_000_000_000
@@ -48,31 +57,51 @@ def indexed_files(path: str, folder: str) -> dict[str, IndexedFile]:
         with open(path, "rb") as file:
             modified = os.fstat(file.fileno()).st_mtime_ns // _SECOND_NS
             data = file.read()
-        return dict(_entries(data, os.fsencode(folder) + b"/", modified))
-    except (OSError, ValueError, struct.error):
+        prefix = os.fsencode(folder) + b"/"
+        found, end = _entries(_checked(data), prefix, modified)
+        if any(kind == LINK for kind, _ in extensions(data[:-CHECKSUM_BYTES], end)):
+            parts, _ = Index.read(path).whole()
+            found, _ = _entries(b"".join(parts), prefix, modified)
+        return dict(found)
+    except (OSError, ValueError, struct.error, StorageError):
         return {}
 
 
-def _entries(data: bytes, prefix: bytes, modified: int) -> list[tuple[str, IndexedFile]]:
-    signature, version, count = _HEADER.unpack_from(data)
+def _checked(data: bytes) -> bytes:
+    """Return the bytes of an index if they are what was written.
+
+    Raises:
+        ValueError: they are not, or of a version that is not read here.
+    """
+    signature, version, _ = HEADER.unpack_from(data)
     checksum = data[-CHECKSUM_BYTES:]
-    if signature != b"DIRC" or version not in _VERSIONS:
-        return []
     digest = sha1(memoryview(data)[:-CHECKSUM_BYTES], usedforsecurity=False).digest()
-    if checksum.strip(b"\0") and checksum != digest:
-        return []
+    if (
+        signature != SIGNATURE
+        or version not in _VERSIONS
+        or (checksum.strip(b"\0") and checksum != digest)
+    ):
+        raise ValueError("no index that can be read quickly")
+    return data
+
+
+def _entries(
+    data: bytes, prefix: bytes, modified: int
+) -> tuple[list[tuple[str, IndexedFile]], int]:
+    """Return the files with that prefix that need no second look, and where all entries end."""
+    _, _, count = HEADER.unpack_from(data)
     found: list[tuple[str, IndexedFile]] = []
-    start, unpack = _HEADER.size, _ENTRY.unpack_from
+    start, unpack = HEADER.size, _ENTRY.unpack_from
     for _ in range(count):
         cs, cns, ms, mns, inode, size, object_id, flags = unpack(data, start)
         # Flags above the length of the name: assumed valid, extended, a stage.
         if flags >= _NAME_MAX:
-            end = data.index(b"\0", start + _NAME_OFFSET + (2 if flags & 0x4000 else 0))
+            end = data.index(b"\0", start + NAME_OFFSET + (2 if flags & EXTENDED else 0))
         else:
-            end = start + _NAME_OFFSET + flags
-            if size and ms < modified and data.startswith(prefix, start + _NAME_OFFSET):
-                path = str(data[start + _NAME_OFFSET : end], *_PATH_CODEC)
+            end = start + NAME_OFFSET + flags
+            if size and ms < modified and data.startswith(prefix, start + NAME_OFFSET):
+                path = str(data[start + NAME_OFFSET : end], *_PATH_CODEC)
                 times = ms * _SECOND_NS + mns, cs * _SECOND_NS + cns
                 found.append((path, IndexedFile(*times, size, inode, object_id.hex())))
         start += ((end - start) // 8 + 1) * 8
-    return found
+    return found, start

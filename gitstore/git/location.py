@@ -22,6 +22,7 @@ from gitstore.errors import (
     UntrustedOwnerError,
 )
 from gitstore.git.config import TRUE, Config
+from gitstore.git.configtext import ConfigText
 from gitstore.git.files import Disk
 from gitstore.git.lock import flocked
 
@@ -71,6 +72,11 @@ class Location:
         """Whether refs get a reflog that have none yet (git's core.logAllRefUpdates)."""
         value = self.config.get("core", "logallrefupdates")
         return self.root is not None if value is None else value.lower() in {*TRUE, "always"}
+
+    def splits_index(self, *, is_split: bool) -> bool:
+        """Whether git's index is to be split (git's core.splitIndex); else it stays as it is."""
+        value = self.config.get("core", "splitindex")
+        return is_split if value is None else value.lower() in TRUE
 
 
 def elsewhere(location: Location, branch: str) -> str | None:
@@ -210,6 +216,8 @@ def _create(path: str, parent: str, *, bare: bool, branch: str, runtime: Runtime
         make = Repo.init_bare if bare else Repo.init
         make(scratch, mkdir=True, default_branch=branch.encode()).close()
         made = scratch if bare else os.path.join(scratch, ".git")
+        if not bare:
+            _split_index(os.path.join(made, "config"))
         Disk("full").sync_tree(made)
         try:
             os.rename(made, path if bare else os.path.join(path, ".git"))
@@ -220,6 +228,15 @@ def _create(path: str, parent: str, *, bare: bool, branch: str, runtime: Runtime
         shutil.rmtree(scratch, ignore_errors=True)
     for folder in (path, parent, os.path.dirname(parent)):
         Disk("full").sync_folder(folder)
+
+
+def _split_index(path: str) -> None:
+    """Have git, and us, split the index: a save then writes what changed, however many sessions there are."""
+    with open(path, "r+b") as file:
+        text = ConfigText(file.read())
+        text.set("core", "splitIndex", "true")
+        file.seek(0)
+        file.write(text.data())
 
 
 def _check_format(location: Location) -> None:

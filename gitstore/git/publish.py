@@ -23,7 +23,7 @@ from gitstore.git.barrier import Barrier
 from gitstore.git.draft import identity
 from gitstore.git.files import Signature, discard
 from gitstore.git.freeing import Freeing
-from gitstore.git.index import Index
+from gitstore.git.indexfile import IndexFile
 from gitstore.git.location import elsewhere
 from gitstore.git.objects import OBJECT_BYTES_MAX, object_id
 from gitstore.git.refs import ref_change
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gitstore.git.checkout import Replacement, WorkingFile, WorkingTree
     from gitstore.git.draft import Draft, File
     from gitstore.git.files import Disk
+    from gitstore.git.index import Index
     from gitstore.git.location import Location
     from gitstore.git.lock import GitLock, Workshop
     from gitstore.git.objects import Objects
@@ -92,9 +93,7 @@ class Publisher:
         self._objects = objects
         self._disk = disk
         self._workshop = workshop
-        self._index_path = os.path.join(location.control, "index")
-        #: The index as last written by us, and the checksum it got.
-        self._written: tuple[bytes, Index] | None = None
+        self._index = IndexFile(location, disk=disk, workshop=workshop)
         #: The tip that was last known to be durable.
         self._confirmed: CommitId | None = None
         self._freeing = Freeing()
@@ -184,7 +183,7 @@ class Publisher:
         with ExitStack() as stack:
             index: GitLock | None = None
             if tree is not None:
-                index = self._workshop.lock(self._index_path)
+                index = self._index.lock()
                 stack.callback(index.release)
             ref = self._refs.lock(self._ref)
             stack.callback(ref.release)
@@ -199,13 +198,9 @@ class Publisher:
     ) -> bool:
         """Put working files in place and stage the index; return False if a file was edited meanwhile."""
         tree, lock = check_in.tree, check_in.lock
-        written, self._written = self._written, None
-        if written is not None and written[0] == Index.checksum_of(self._index_path):
-            index = written[1]
-        else:
-            index = Index.read(self._index_path)
-            if not self._location.is_merging:
-                _catch_up(index, tree, committed())
+        index, is_ours = self._index.read()
+        if not is_ours and not self._location.is_merging:
+            _catch_up(index, tree, committed())
         _check_staged(index, draft, path=self._location.path)
         for change in check_in.changes:
             if any(entry.stage for entry in index.get(change.path.encode())):
@@ -228,16 +223,13 @@ class Publisher:
                 is_executable=_is_executable(file),
             )
             barrier.add_folder(tree.folder(change.path))
-        lock.begin(*index.body(tree.root, began_ns=lock.made_ns))
-        checksum = index.checksum()
-        lock.stage(checksum, mtime_ns=lock.made_ns, barrier=barrier)
-        self._written = (checksum, index)
+        self._index.stage(index, lock, root=tree.root, barrier=barrier)
         return True
 
     def _move_index(self, check_in: _CheckIn, draft: Draft, undo: ExitStack) -> None:
         """Put the staged index in place, so that it can be taken back."""
-        if os.path.exists(self._index_path):
-            os.link(self._index_path, check_in.old_index)
+        if os.path.exists(self._index.path):
+            os.link(self._index.path, check_in.old_index)
         undo.callback(self._restore_index, check_in.old_index)
         check_in.lock.publish()
         if len(draft.files) > 1 or None in draft.files.values():
@@ -245,11 +237,11 @@ class Publisher:
 
     def _restore_index(self, backup: str) -> None:
         """Put back the index of before; there was none if it has no second name."""
-        self._written = None
+        self._index.forget()
         if os.path.exists(backup):
-            os.rename(backup, self._index_path)
+            os.rename(backup, self._index.path)
         else:
-            discard(self._index_path)
+            discard(self._index.path)
 
     def _confirm(self, draft: Draft, who: Author) -> None:
         """Make the move of the branch durable, and write it into the reflog."""

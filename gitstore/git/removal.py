@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING
 from gitstore.errors import CorruptRepositoryError, RepositoryError
 from gitstore.git import trees
 from gitstore.git.files import Disk, discard
+from gitstore.git.index import Index
+from gitstore.git.indexfile import IndexFile
 from gitstore.git.lock import Workshop
 from gitstore.git.objects import Objects, parse_commit
 from gitstore.git.repack import Packs
+from gitstore.git.sharedindex import SHARED_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -129,11 +132,7 @@ class Vault:
                     refs[name] = value
                 else:
                     refs.pop(name, None)
-            indexes = [
-                each for each in os.listdir(folder) if each.startswith(("index", "sharedindex"))
-            ]
-            for index in indexes:
-                others |= _named_in(_read(os.path.join(folder, index)), suspects)
+            others |= self._indexed(folder, suspects)
         others |= {new for path, _, new in self._logged() if path.endswith(_STASH_LOG)}
         return Names(refs, frozenset(others - {_ZERO.decode()}))
 
@@ -238,6 +237,18 @@ class Vault:
         linked = os.listdir(above) if os.path.isdir(above) else []
         return [self._common, *(os.path.join(above, name) for name in sorted(linked))]
 
+    def _indexed(self, folder: str, suspects: set[str]) -> set[str]:
+        """Return the suspects that an index names; a shared one names what the index takes from it."""
+        found: set[str] = set()
+        names = os.listdir(folder) if suspects else []
+        for name in names:
+            if name.startswith("index"):
+                found |= _named_in(_read(os.path.join(folder, name)), suspects)
+        if any(name.startswith(SHARED_PREFIX) for name in names):
+            index = Index.read(os.path.join(folder, "index"))
+            found |= suspects & {entry.id for _, entry in index.items()}
+        return found
+
     def _packed_refs(self) -> dict[str, str]:
         text = _read(os.path.join(self._common, "packed-refs")).decode(errors="replace")
         lines = (line.split(" ", 1) for line in text.split("\n") if line[:1] not in ("#", "^", ""))
@@ -277,6 +288,7 @@ class Vault:
                 path = os.path.join(folder, name)
                 if any(word in doomed for word in _read(path).decode(errors="replace").split()):
                     discard(path)
+        IndexFile(self._location, disk=self._disk, workshop=self._workshop).renew()
         discard(os.path.join(self._common, _GRAPH))
         for path in _files(os.path.join(self._common, _GRAPH + "s")):
             discard(path)

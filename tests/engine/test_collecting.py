@@ -111,13 +111,13 @@ def test_a_large_session_is_loaded_in_a_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside: list[bool] = []
-    decode = codec.decode
+    decode = codec.decode_form
 
-    def watched(data: bytes, **named: Any) -> dict[str, Any]:
+    def watched(data: bytes, **named: Any) -> tuple[dict[str, Any], bool]:
         inside.append(gc.isenabled())
         return decode(data, **named)
 
-    monkeypatch.setattr(codec, "decode", watched)
+    monkeypatch.setattr(codec, "decode_form", watched)
     with BlockingSessionStore.open(tmp_path / "r", create=True, bare=True) as store:
         asset = session("large", "hello")
         store.save(asset)

@@ -191,7 +191,8 @@ def test_a_new_store_takes_gits_word_for_files_that_are_older_than_the_index(
     forged = Index.read(str(index))
     forged.put(path_of(SessionId("s-7")).encode(), revision, file.stat(), trusted=True)
     now = time.time_ns()
-    index.write_bytes(b"".join([*forged.body(store.path, began_ns=now), forged.checksum()]))
+    body = forged.body(store.path, began_ns=now)
+    index.write_bytes(b"".join([*body, forged.checksum(body)]))
     os.utime(index, ns=(now, now + 5 * 10**9))
     with BlockingSessionStore.open(store.path) as other:
         assert other.list() == rows, "proof that the file was not read"

@@ -160,7 +160,7 @@ def folder(tmp_path: Path) -> Path:
     return make(tmp_path / "s")
 
 
-@pytest.mark.parametrize("kind", ["loose", "packed", "mixed", "bare"])
+@pytest.mark.parametrize("kind", ["loose", "packed", "mixed", "bare", "shared", "joined"])
 def test_no_byte_is_left_and_all_else_is_as_it_was(tmp_path: Path, kind: str) -> None:
     folder = make(tmp_path / "s", bare=kind == "bare")
     if kind in ("packed", "mixed"):
@@ -171,6 +171,13 @@ def test_no_byte_is_left_and_all_else_is_as_it_was(tmp_path: Path, kind: str) ->
         with BlockingSessionStore.open(folder, runtime=ticking(1_750_000_000)) as store:
             store.save(session(GONE, f"{SECRET} 3"))
             store.save(session("c", "five"))
+    if kind in ("shared", "joined"):
+        for when in (1, 2, 3, 4):
+            os.utime(folder / at(GONE), (when, when))
+            run_git(folder, "update-index", "-q", "--refresh")
+            run_git(folder, "update-index", "--split-index")
+        assert len([path for path in holders(folder, GONE) if "sharedindex" in path]) >= 4
+        run_git(folder, "config", "core.splitIndex", str(kind == "shared"))
     assert holders(folder)
     others = {name: story(folder, at(name)) for name in ("a", "b", "c")}
     tree = run_git(folder, "ls-tree", "-r", "main")

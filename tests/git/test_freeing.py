@@ -92,6 +92,7 @@ def test_nothing_is_left_of_a_large_index(tmp_path: Path, ending: str) -> None:
     path = tmp_path / "store"
     with BlockingSessionStore.open(path, create=True, bare=False) as store:
         store.save(SessionAsset.new(id="s1"))
+    run_git(path, "config", "core.splitIndex", "false")
     for number in range(3000):
         (path / f"a file with a rather long name, number {number}").touch()
     run_git(path, "add", ".")

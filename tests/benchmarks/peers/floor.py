@@ -24,8 +24,9 @@ FLOOR = "gitstore's files and fsyncs alone"
 #: Bytes of the root tree, the shard and the commit of a save, compressed; of a pack's index.
 _TREES_BYTES = 6 << 10
 _PACK_INDEX_BYTES = 1212
-#: Bytes of one entry of git's index.
-_ENTRY_BYTES = 96
+#: Bytes of git's index, split, half-way to a new shared one, and of its bitmap for each session.
+_INDEX_BYTES = 16 << 10
+_BITMAP_BYTES = 1 / 8
 _FOLDERS = ("pack", "refs", "aside", "sessions")
 
 
@@ -89,7 +90,9 @@ def subjects(*, bare: bool, sessions: int) -> list[Subject]:
             durability="survives power loss",
             bare=None,
             layout="none",
-            open=partial(Calls, index_bytes=0 if bare else sessions * _ENTRY_BYTES),
+            open=partial(
+                Calls, index_bytes=0 if bare else _INDEX_BYTES + int(sessions * _BITMAP_BYTES)
+            ),
             notes="what no implementation with these files can be below",
             deletes=False,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -63,20 +64,25 @@ class Gitstore:
 
 
 def subjects(*, bare: bool) -> list[Subject]:
-    """Return gitstore in both durabilities."""
-    return [
-        Subject(
-            name=OURS,
-            durability="full: survives power loss",
-            bare=bare,
-            layout="sharded",
-            open=partial(Gitstore, durability="full"),
-        ),
-        Subject(
-            name=f"{OURS}, process",
-            durability="process: survives the death of the process",
-            bare=bare,
-            layout="sharded",
-            open=partial(Gitstore, durability="process"),
-        ),
-    ]
+    """Return gitstore in both durabilities; with a working tree, as `open(create=True)` makes it."""
+    durable = Subject(
+        name=OURS,
+        durability="full: survives power loss",
+        bare=bare,
+        layout="sharded",
+        open=partial(Gitstore, durability="full"),
+        settings={} if bare else {"core.splitIndex": "true"},
+    )
+    process = replace(
+        durable,
+        name=f"{OURS}, process",
+        durability="process: survives the death of the process",
+        open=partial(Gitstore, durability="process"),
+    )
+    return [durable, process]
+
+
+def whole_index() -> Subject:
+    """Return gitstore in a working tree that somebody else made: its index is not split."""
+    durable = subjects(bare=False)[0]
+    return replace(durable, name=f"{OURS}, index in one file", settings={})

@@ -45,7 +45,7 @@ def _subjects(bench: Bench, *, bare: bool, many: bool) -> list[Subject]:
     if bare:
         slow = [*libraries.bare_subjects(), *gitsheets.subjects(bench.options.node)]
     else:
-        fast += gitcli.subjects()
+        fast += [ours.whole_index(), *gitcli.subjects()]
         slow = libraries.subjects()
     return fast if many and not bench.options.full else fast + slow
 
