@@ -93,7 +93,7 @@ class BlockingSessionStore(BlockingAudit, BlockingCare, BlockingSync):
             sign=sign_with,
             wrote=None if self._maintainer is None else self._maintainer.wrote,
         )
-        edits = HandEdits(repository, runtime=runtime)
+        self._edits = edits = HandEdits(repository, runtime=runtime)
         self._reader = Reader(repository, self._writer, edits)
         self._sync = SyncView(repository, remote=remote, runtime=runtime)
         self._catalog = Catalog(repository, self._writer, edits, standing=self._sync.standing)
@@ -211,6 +211,7 @@ class BlockingSessionStore(BlockingAudit, BlockingCare, BlockingSync):
             self._closed = True
         if self._maintainer is not None:
             self._maintainer.close()
+        self._edits.close()
         self._repository.close()
 
     def save(

@@ -74,7 +74,7 @@ class Catalog:
         """
         folder = self._folders.at(self._repository.tip())
         reading = _Reading(self, folder.revisions, progress)
-        edits = self._edits.all(folder, reading=reading)
+        edits = self._edits.all(folder, reading=reading, skips_quiet=True)
         problems = self._adopt(edits)
         if edits:
             folder = self._folders.at(self._repository.tip())

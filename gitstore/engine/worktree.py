@@ -9,6 +9,7 @@ from gitstore.engine.folders import NO_SHARD
 from gitstore.errors import RepositoryError, SerializationError
 from gitstore.git.objects import object_id
 from gitstore.git.openfolder import state_of
+from gitstore.git.quiet import QuietFolders
 from gitstore.session import codec
 from gitstore.session.ids import DIRECTORY, SUFFIX, session_id_of
 from gitstore.session.model import SessionAsset
@@ -108,6 +109,7 @@ class HandEdits:
         #: By the path of the folder: a tree, and the states of all files when none differed from it.
         self._whole: dict[str, tuple[str, dict[str, FileState]]] = {}
         self._has_asked_git = False
+        self._quiet = QuietFolders(runtime=runtime)
 
     def tree(self) -> WorkingTree | None:
         """Return the working tree if people may edit sessions there now.
@@ -118,11 +120,19 @@ class HandEdits:
         tree = self._repository.working_tree()
         return None if tree is None or self._repository.is_merging() else tree
 
-    def all(self, committed: Folder, *, reading: Reading | None = None) -> list[HandEdit]:
+    def close(self) -> None:
+        """Watch the working tree no more."""
+        self._quiet.close()
+
+    def all(
+        self, committed: Folder, *, reading: Reading | None = None, skips_quiet: bool = False
+    ) -> list[HandEdit]:
         """Return every hand edit of what is committed.
 
         Every file is looked at, as by `git status`, and read if it was touched since it was last found
-        equal, by us or by git: an edit that keeps a folder's times would be missed otherwise.
+        equal, by us or by git: an edit that keeps a folder's times would be missed otherwise. With
+        `skips_quiet`, folders are left out that equal what is committed, and in which nothing
+        happened since they were looked at: for those who show sessions, and do not replace any.
         """
         tree = self.tree()
         if tree is None:
@@ -131,14 +141,15 @@ class HandEdits:
         reads_all = reading is not None and reading.wants_all
         if not self._has_asked_git and not reads_all:
             self._ask_git(reading)
+        look = self._quiet.look(lambda name: _shard(committed, name).tree) if skips_quiet else None
         found: list[HandEdit] = []
-        for opened in tree.visit(DIRECTORY):
-            above = opened.path.removeprefix(DIRECTORY).strip("/")
-            shard = committed.shards.get(os.fsencode(above), NO_SHARD)
+        for opened in tree.visit(DIRECTORY) if look is None else look.visit(tree, DIRECTORY):
+            shard = _shard(committed, opened.name)
             states = dict.fromkeys(opened.names()) if reads_all else opened.states()
             if self._whole.get(opened.path) != (shard.tree, states):
-                look = _Look(tree, opened, shard, reading, now)
-                found += self._look(look, states)
+                found += self._look(_Look(tree, opened, shard, reading, now), states)
+            if look is not None and self._whole[opened.path] == (shard.tree, states):
+                look.keep(opened)
         return found
 
     def state_of(self, tree: WorkingTree, path: str) -> FileState | None:
@@ -198,6 +209,10 @@ class HandEdits:
             if reading is None or not reading.wants(session_id, revision):
                 equal = indexed[:4], revision, session_id
                 self._equal.setdefault(above + slash, {}).setdefault(name, equal)
+
+
+def _shard(committed: Folder, name: str) -> Shard:
+    return committed.shards.get(os.fsencode(name), NO_SHARD)
 
 
 def _session_of(folder: str, name: str, shard: Shard) -> SessionId | None:

@@ -20,7 +20,7 @@ from gitstore.git.openfolder import OpenFolder
 from gitstore.git.translate import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from gitstore.git.barrier import Barrier
     from gitstore.git.files import Disk
@@ -79,10 +79,15 @@ class WorkingTree:
             for name in opened.names():
                 yield opened.path + name
 
-    def visit(self, folder: str) -> Iterator[OpenFolder]:
-        """Return the folders in `folder`, each open until the next one is asked for."""
+    def visit(
+        self, folder: str, *, choose: Callable[[int], Iterable[str]] = os.listdir
+    ) -> Iterator[OpenFolder]:
+        """Return the folders in `folder`, each open until the next one is asked for.
+
+        `choose` names those that are wanted, of the open `folder`.
+        """
         with translated(self.root), self.open_folder(folder + "/x", create=False) as top:
-            for shard in [] if top is None else os.listdir(top):
+            for shard in () if top is None else choose(top):
                 try:
                     inner = os.open(shard, _FOLDER, dir_fd=top)
                 except OSError as error:
@@ -90,7 +95,7 @@ class WorkingTree:
                         continue
                     raise
                 try:
-                    yield OpenFolder(self.root, f"{folder}/{shard}/", inner)
+                    yield OpenFolder(self.root, folder, shard, inner)
                 finally:
                     os.close(inner)
 

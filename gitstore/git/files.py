@@ -173,7 +173,7 @@ def exchange(first: str, second: str, *, folder: int) -> bool:
     raise OSError(code, os.strerror(code), second)
 
 
-def _linux(
+def linux_call(
     name: str,
     *arguments: type[ctypes._SimpleCData[Any]],  # pyright: ignore[reportPrivateUsage]
 ) -> ctypes._NamedFuncPointer | None:  # pyright: ignore[reportPrivateUsage]
@@ -190,9 +190,9 @@ def _linux(
     return function
 
 
-_renameat2 = _linux(
+_renameat2 = linux_call(
     "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
 )
-_sync_file_range = _linux(
+_sync_file_range = linux_call(
     "sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint
 )

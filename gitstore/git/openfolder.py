@@ -24,9 +24,12 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 class OpenFolder:
     """A folder while it is visited; `path` is that of what is in it, with a slash at the end."""
 
-    def __init__(self, root: str, path: str, descriptor: int) -> None:
-        self.path = path
+    def __init__(self, root: str, above: str, name: str, descriptor: int) -> None:
+        self.name = name
+        self.path = f"{above}/{name}/"
         self.descriptor = descriptor
+        #: Whether one of the files has another name too, as `states` found it.
+        self.has_links = False
         self._root = root
 
     def names(self) -> list[str]:
@@ -47,15 +50,17 @@ class OpenFolder:
             RepositoryError: the folder cannot be read.
         """
         with translated(self._root), os.scandir(self.descriptor) as items:
+            found: dict[str, FileState] = {}
             try:
-                return {
-                    item.name: state_of(item.stat(follow_symlinks=False))
-                    for item in items
-                    if item.is_file(follow_symlinks=False)
-                }
+                for item in items:
+                    if item.is_file(follow_symlinks=False):
+                        status = item.stat(follow_symlinks=False)
+                        found[item.name] = state_of(status)
+                        if status.st_nlink != 1:
+                            self.has_links = True
             except FileNotFoundError:
-                pass
-        return dict.fromkeys(self.names())
+                return dict.fromkeys(self.names())
+        return found
 
     def read(self, name: str, *, limit: int) -> tuple[bytes, FileState] | None:
         """Return a file, and the state it was in before that.
