@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from gitstore.session.codec.limits import (
@@ -31,9 +32,9 @@ _PRINTABLE: Final = (
 )
 
 _is_plain = re.compile(f"{_PLAIN_START}[{_PLAIN_CHARS}]*(?<![ :])").fullmatch
-_breaks_plain = re.compile(": | #").search
-_unprintable = re.compile(f"[^{_PRINTABLE}]").search
-_unprintable_in_block = re.compile(f"[^\t{_PRINTABLE}]").search
+_unprintable = re.compile(f"[^\t{_PRINTABLE}]").search
+#: What is printable of ASCII.
+_ASCII: Final = b"\t\n" + bytes(range(0x20, 0x7F))
 #: A lone surrogate is not escaped: no other reader accepts one, so that it has to fail.
 _to_escape = re.compile('[\x00-\x1f"\\\\\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]')
 
@@ -42,6 +43,9 @@ _RESERVED: Final = frozenset(
     {"null", "none", "nil", "true", "false", "yes", "no", "on", "off", "y", "n"}
     | {"nan", "inf", "infinity"}
 )
+#: Characters of the texts whose spelling is remembered.
+_SHORT_MAX: Final = 32
+_RESERVED_MAX: Final = max(map(len, _RESERVED))
 _NAMED_ESCAPES: Final = {
     "\0": "\\0", "\a": "\\a", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\v": "\\v", "\f": "\\f",
     "\r": "\\r", "\x1b": "\\e", '"': '\\"', "\\": "\\\\", "\x85": "\\N",
@@ -71,13 +75,13 @@ def double_quoted(text: str) -> str:
 
 def is_reserved(text: str) -> bool:
     """Whether some YAML version takes the text, unquoted, for a boolean, a null or a number."""
-    return text.lower() in _RESERVED
+    return len(text) <= _RESERVED_MAX and text.lower() in _RESERVED
 
 
 def is_plain(text: str) -> bool:
     """Whether every YAML reader takes the text, unquoted in a block, for that string."""
     return bool(
-        _is_plain(text) and not _breaks_plain(text) and not is_reserved(text),
+        _is_plain(text) and ": " not in text and " #" not in text and not is_reserved(text),
     )
 
 
@@ -85,19 +89,30 @@ def one_line(text: str) -> str:
     """Return the canonical spelling of a string on one line: plain, or in quotes."""
     if is_plain(text):
         return text
-    if "\n" in text or "'" in text or _unprintable(text):
+    if "'" in text or "\n" in text or "\t" in text or not _is_printable(text):
         return double_quoted(text)
     return f"'{text}'"
+
+
+#: Remembers, in a megabyte: names, roles, tools and the like come again in one turn after the other.
+_short_line: Final = lru_cache(maxsize=4096)(one_line)
 
 
 def string(text: str, indent: str) -> str:
     """Return the canonical spelling of a string value; a block's lines start with `indent`."""
     if "\n" not in text:
-        return one_line(text)
+        return _short_line(text) if len(text) <= _SHORT_MAX else one_line(text)
     # A block cannot begin with a tab for libyaml, nor hold nothing but white space.
-    if text[0] == "\t" or not text.strip(" \n\t") or _unprintable_in_block(text):
+    if text[0] == "\t" or not text.strip(" \n\t") or not _is_printable(text):
         return double_quoted(text)
     return _block(text, indent)
+
+
+def _is_printable(text: str) -> bool:
+    """Whether a text has nothing but printable characters, line breaks and tabs."""
+    if text.isascii():
+        return not text.encode().translate(None, _ASCII)  # a seventh of the time of the other way
+    return _unprintable(text) is None
 
 
 def _block(text: str, indent: str) -> str:
@@ -108,6 +123,8 @@ def _block(text: str, indent: str) -> str:
         header, body = header + "-", text
     elif text[-2] == "\n":
         header += "+"
+    if text[0] != "\n" and "\n\n" not in text:
+        return f"{header}\n{indent}" + body.replace("\n", "\n" + indent)
     # Empty lines are written without the indentation.
     lines = [indent + line if line else "" for line in body.split("\n")]
     return header + "\n" + "\n".join(lines)

@@ -32,7 +32,7 @@ EXPLICIT_KEY_CHARS: Final = 123
 END_MARK: Final = "...\n"
 #: Where the dashes of the turns stand.
 TURN_INDENT: Final = "  "
-_PLAIN_KEYS: Final = {str}
+_PLAIN_KEYS: Final = frozenset({str})
 _BREAKS: Final = frozenset("\n\x85\u2028\u2029")
 
 
@@ -143,17 +143,27 @@ class _Writer:
             raise Unwritable(TOO_DEEP)
         keys, append, inner = self._keys, self.out.append, indent + "  "
         before = ""
-        if set(map(type, entries)) != _PLAIN_KEYS:
+        if not _PLAIN_KEYS.issuperset(map(type, entries)):
             entries = plain_entries(entries)
         for key, value in entries.items():
             head = keys.get(key)
             if head is None:
-                head = keys[key] = _key_text(key)
-            if head[0] == "?":
-                append(f"{before}{head}\n{indent}:")
-                self.value("", value, indent, depth=depth, explicit=True)
-            elif type(value) is str:
+                head = _key_text(key)
+                if head[0] == "?":
+                    append(f"{before}{head}\n{indent}:")
+                    self.value("", value, indent, depth=depth, explicit=True)
+                    before = indent
+                    continue
+                keys[key] = head
+            kind: object = value.__class__
+            if kind is str:
                 append(f"{before}{head} {string(value, inner)}\n")
+            elif kind is dict and value:
+                append(f"{before}{head}\n{inner}")
+                self.mapping(value, inner, depth + 1)
+            elif kind is list and value:
+                append(f"{before}{head}\n{indent}")
+                self.sequence(value, indent, depth + 1)
             else:
                 self.value(before + head, value, indent, depth=depth)
             before = indent
@@ -164,7 +174,10 @@ class _Writer:
         append, inner = self.out.append, indent + "  "
         head = "-"
         for item in items:
-            if is_map(item) and item:
+            kind: object = item.__class__
+            if kind is str:
+                append(f"{head} {string(item, inner)}\n")
+            elif is_map(item) and item:
                 append(head + " ")
                 self.mapping(item, inner, depth + 1)
             elif is_list(item) and item:
