@@ -155,6 +155,13 @@ def test_is_never_wrong_on_many_mutants(seed: int) -> None:
     assert edited > 1000
 
 
+def keys_of(value: Any) -> list[str]:
+    """Return the keys of a value, in order, and those inside."""
+    if not isinstance(value, dict):
+        return []
+    return [key for name, inner in value.items() for key in (name, *keys_of(inner))]
+
+
 @given(sessions)
 def test_writes_and_reads_what_the_whole_does(document: Document) -> None:
     both = TurnCodec()
@@ -173,6 +180,17 @@ def test_reads_turns_of_every_style(text: str) -> None:
     read = TurnCodec().read(text.encode())
     assert read is not None
     assert is_same(read[0], read_text(text))
+
+
+def test_a_key_is_one_text_however_often_it_is_read() -> None:
+    document = document_of("a", "b", "c")
+    for turn in document["history"]["turns"]:
+        turn["metadata"] = {"a name": {"not a 'name'": 1, "input tokens": 2}}
+    read = TurnCodec().read(codec.encode(document))
+    assert read is not None
+    for seen in zip(*map(keys_of, read[0]["history"]["turns"]), strict=True):
+        assert len(set(seen)) == 1
+        assert len(set(map(id, seen))) == 1
 
 
 def test_a_turn_that_ends_the_document_is_not_read_alone() -> None:

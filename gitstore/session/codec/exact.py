@@ -10,13 +10,16 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from gitstore.session.codec.scalars import UNESCAPES
-from gitstore.session.codec.writer import TURN_INDENT, render, turn_text
+from gitstore.session.codec.writer import END_MARK, TURN_INDENT, render, turn_text
 
 if TYPE_CHECKING:
     from gitstore.session.values import Value
 
 _CONSTANTS: Final[dict[str, bool | None]] = {"null": None, "true": True, "false": False}
 _NUMBER_START: Final = frozenset("-0123456789")
+#: How the values begin that are not the text itself, or may not be.
+_MARKS: Final = _NUMBER_START | frozenset("\"'[{|?ntf")
+_END_LINES: Final = END_MARK.split("\n")
 _escapes = re.compile(r"\\(?:x([0-9A-F]{2})|u([0-9A-F]{4})|(.))", re.DOTALL)
 _quoted_key = re.compile(r"""(?:'([^']*)'|"((?:[^"\\]|\\.)*)"):(?: |$)""").match
 
@@ -30,24 +33,28 @@ def read_exact(text: str) -> dict[str, Any] | None:
     if text == "{}\n":
         return {}
     try:
-        document = _Parser(text).document()
+        document = _Parser(text, {}).document()
         return document if render(document) == text else None
     # Whatever trips a loose parser on a text that it was not made for.
     except (_NotCanonicalError, ValueError, TypeError, LookupError, RecursionError):
         return None
 
 
-def read_exact_turn(text: str, keys: dict[str, str]) -> Value | None:
-    """Return the one turn that some canonical lines hold, or None when they are not canonical.
+class TurnReader:
+    """Reads turns, one after the other; it remembers how their keys are written."""
 
-    `keys` is that of `turn_text`.
-    """
-    try:
-        turn = _Parser(text).turn()
-        return turn if turn_text(turn, keys)[0] == text else None
-    # As above.
-    except (_NotCanonicalError, ValueError, TypeError, LookupError, RecursionError):
-        return None
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
+
+    def read(self, text: str) -> Value | None:
+        """Return the one turn that some canonical lines hold, or None when they are not canonical."""
+        try:
+            turn = _Parser(text, self._names).turn()
+            return turn if turn_text(turn, self._keys)[0] == text else None
+        # As above.
+        except (_NotCanonicalError, ValueError, TypeError, LookupError, RecursionError):
+            return None
 
 
 def _unescape(match: re.Match[str]) -> str:
@@ -81,16 +88,21 @@ def _begins_entry(text: str) -> bool:
 
 
 class _Parser:
-    """A cursor over the lines: `at` is the line that comes next."""
+    """A cursor over the lines: `at` is the line that comes next; the last one is empty.
 
-    __slots__ = ("at", "end", "lines")
+    It looks at nothing that the comparison finds out anyway. `names` remembers the keys by what stands
+    before the colon, so that each is one text, however often it comes.
+    """
 
-    def __init__(self, text: str) -> None:
+    __slots__ = ("_names", "at", "end", "lines")
+
+    def __init__(self, text: str, names: dict[str, str]) -> None:
         self.lines = text.split("\n")
+        if self.lines[-2:] == _END_LINES:
+            del self.lines[-2]
         self.at = 0
         self.end = len(self.lines) - 1
-        if self.lines[self.end - 1] == "...":
-            self.end -= 1
+        self._names = names
 
     def document(self) -> dict[str, Any]:
         """Return the value of all lines."""
@@ -109,68 +121,70 @@ class _Parser:
     def mapping(self, indent: str, text: str) -> dict[str, Any]:
         """Read entries at `indent`; `text` is the first line from there on."""
         entries: dict[str, Any] = {}
-        lines, end, width = self.lines, self.end, len(indent)
+        lines, names, inner = self.lines, self._names, indent + "  "
         while True:
             self.at += 1
-            if text[:2] == "? ":
-                key = _scalar(text[2:])
-                if not lines[self.at].startswith(indent + ":"):
-                    raise _NotCanonicalError
-                value = self.item(lines[self.at][width + 2 :], indent + "  ")
-            else:
+            start, _, rest = text.partition(": ")
+            key = names.get(start)
+            if key is None:
                 key, rest = self.entry(text)
-                if not rest:
-                    value = self.block(indent)
-                elif rest[0] == "|":
-                    value = self.literal(rest, indent + "  ")
-                else:
-                    value = _scalar(rest)
+            if not rest:
+                value = self.block(indent, inner)
+            elif rest[0] not in _MARKS:
+                value = rest
+            elif rest[0] == "|":
+                value = self.literal(rest, inner)
+            elif rest[0] == "?":
+                value = self.explicit(indent, inner)
+            else:
+                value = _scalar(rest)
             entries[key] = value
-            if self.at >= end:
-                return entries
             line = lines[self.at]
-            if not line.startswith(indent):
-                return entries
-            text = line[width:]
-            if not text or text[0] == " " or text[:2] == "- ":
+            text = line.removeprefix(indent)
+            # At the margin every line begins with the indentation, but the last one is empty.
+            if text == line and (indent or not line):
                 return entries
 
     def entry(self, text: str) -> tuple[str, str]:
-        """Cut an entry behind its colon."""
+        """Cut an entry behind its colon; behind an explicit key, the question mark is the rest."""
+        if text[:2] == "? ":
+            return _scalar(text[2:]), "?"
         if text[0] in "\"'":
             match = _quoted_key(text)
             if match is None:
                 raise _NotCanonicalError
             return _scalar(text[: match.end(match.lastindex or 0) + 1]), text[match.end() :]
-        colon = text.find(": ")
-        if colon >= 0:
-            return text[:colon], text[colon + 2 :]
-        if text[-1] != ":":
-            raise _NotCanonicalError
-        return text[:-1], ""
+        start, _, rest = text.partition(": ")
+        key = self._names[start] = start.removesuffix(":")
+        return key, rest
 
-    def block(self, indent: str) -> Value:
+    def explicit(self, indent: str, inner: str) -> Value:
+        """Read the value of an explicit key, which begins on this line."""
+        line = self.lines[self.at]
+        text = line.removeprefix(indent + ": ")
+        if text == line:
+            raise _NotCanonicalError
+        return self.item(text, inner)
+
+    def block(self, indent: str, inner: str) -> Value:
         """Read the map or list on the lines below a key at `indent`."""
         line = self.lines[self.at]
-        inner = indent + "  "
-        if line.startswith(indent + "- "):
-            return self.sequence(indent, line[len(inner) :])
         if line.startswith(inner):
             return self.mapping(inner, line[len(inner) :])
+        if line.startswith(indent + "- "):
+            return self.sequence(indent, line[len(inner) :])
         raise _NotCanonicalError
 
     def sequence(self, indent: str, text: str) -> list[Any]:
         """Read items with dashes at `indent`; `text` stands behind the first dash."""
         items: list[Any] = []
-        dash, inner = indent + "- ", indent + "  "
+        lines, dash, inner = self.lines, indent + "- ", indent + "  "
         while True:
             items.append(self.item(text, inner))
-            if self.at >= self.end:
+            line = lines[self.at]
+            text = line.removeprefix(dash)
+            if text == line:
                 return items
-            line = self.lines[self.at]
-            if not line.startswith(dash):
-                return items
-            text = line[len(dash) :]
 
     def item(self, text: str, indent: str) -> Value:
         """Read what stands behind a dash or an explicit key, from column `indent` of this line."""
@@ -186,10 +200,13 @@ class _Parser:
 
     def literal(self, header: str, indent: str) -> str:
         """Read the lines of a block that are indented, or empty."""
-        lines, at, end, width = self.lines, self.at, self.end, len(indent)
-        start = at
-        while at < end and (not lines[at] or lines[at].startswith(indent)):
-            at += 1
-        self.at = at
-        body = "\n".join([line[width:] for line in lines[start:at]])
-        return body if header[-1] == "-" else body + "\n"
+        lines, body = self.lines, list[str]()
+        for at in range(self.at, self.end):
+            line = lines[at]
+            text = line.removeprefix(indent)
+            if text == line and line:
+                break
+            body.append(text)
+        self.at += len(body)
+        text = "\n".join(body)
+        return text if header[-1] == "-" else text + "\n"

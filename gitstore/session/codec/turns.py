@@ -28,7 +28,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gitstore.errors import SerializationError
-from gitstore.session.codec.exact import read_exact, read_exact_turn
+from gitstore.session.codec.exact import TurnReader, read_exact
 from gitstore.session.codec.limits import MAX_BYTES, MAX_NODES
 from gitstore.session.codec.reader import read_text
 from gitstore.session.codec.scalars import Unwritable
@@ -228,15 +228,14 @@ class TurnCodec:
         return result, nodes_most
 
     def _turns(self, shell: dict[str, Any], chunks: list[bytes]) -> _Found | None:
-        found = _Found(shell)
-        keys: dict[str, str] = {}
+        found, reader = _Found(shell), TurnReader()
         for chunk, known in zip(chunks, self._memory.values(chunks), strict=True):
             if known is not None:
                 found.turns.append(known[0])
                 found.nodes_most += known[1]
                 continue
             text = f"  - {chunk.decode()}\n"
-            turn = read_exact_turn(text, keys)
+            turn = reader.read(text)
             if turn is not None:
                 most = _nodes_most(chunk)
                 self._memory.keep(freeze_turn(turn), chunk, most)
