@@ -16,6 +16,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from gitstore.errors import SerializationError
 from gitstore.session import codec
+from gitstore.session.codec import writer
 from gitstore.session.codec.scalars import float_text, one_line, string
 from tests.session.codec_cases import (
     HOSTILE,
@@ -171,6 +172,14 @@ class Loud(str):
 class Half(float):
     def __repr__(self) -> str:
         return "half"
+
+
+def test_keys_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "KEYS_MAX", 10)
+    document = {f"{kind}{number}": number for number in range(50) for kind in ("k", "'", "\n")}
+    for _ in range(2):
+        assert codec.encode(document) == reference(document)
+        assert len(writer.HEADS) <= 10
 
 
 def test_subclasses_are_written_by_their_plain_value() -> None:

@@ -40,21 +40,17 @@ def read_exact(text: str) -> dict[str, Any] | None:
         return None
 
 
-class TurnReader:
-    """Reads turns, one after the other; it remembers how their keys are written."""
+def read_exact_turn(text: str, names: dict[str, str]) -> Value | None:
+    """Return the one turn that some canonical lines hold, or None when they are not canonical.
 
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}
-        self._keys: dict[str, str] = {}
-
-    def read(self, text: str) -> Value | None:
-        """Return the one turn that some canonical lines hold, or None when they are not canonical."""
-        try:
-            turn = _Parser(text, self._names).turn()
-            return turn if turn_text(turn, self._keys)[0] == text else None
-        # As above.
-        except (_NotCanonicalError, ValueError, TypeError, LookupError, RecursionError):
-            return None
+    `names` remembers the keys, for one turn after the other.
+    """
+    try:
+        turn = _Parser(text, names).turn()
+        return turn if turn_text(turn)[0] == text else None
+    # As above.
+    except (_NotCanonicalError, ValueError, TypeError, LookupError, RecursionError):
+        return None
 
 
 def _unescape(match: re.Match[str]) -> str:

@@ -28,7 +28,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gitstore.errors import SerializationError
-from gitstore.session.codec.exact import TurnReader, read_exact
+from gitstore.session.codec.exact import read_exact, read_exact_turn
 from gitstore.session.codec.limits import MAX_BYTES, MAX_NODES
 from gitstore.session.codec.reader import read_text
 from gitstore.session.codec.scalars import Unwritable
@@ -200,7 +200,7 @@ class TurnCodec:
         try:
             shell = _document_of(data[:at].decode() + _NO_TURNS)
             found = None if shell is None else self._turns(shell, chunks)
-            if found is None or has_end != turn_text(_thawed(found.turns[-1]), {})[1]:
+            if found is None or has_end != turn_text(_thawed(found.turns[-1]))[1]:
                 return None
         # No UTF-8, or deeper than the interpreter reads.
         except (ValueError, RecursionError):
@@ -215,10 +215,9 @@ class TurnCodec:
         """Return the texts of some turns, and what all their nodes do not exceed."""
         result: list[bytes] = []
         nodes_most = 0
-        keys: dict[str, str] = {}
         for value, known in zip(values, self._memory.texts(values), strict=True):
             if known is None:
-                text = turn_text(thaw_turn(value), keys)[0][len("  - ") : -1].encode()
+                text = turn_text(thaw_turn(value))[0][len("  - ") : -1].encode()
                 most = _nodes_most(text)
                 self._memory.keep(value, text, most)
             else:
@@ -228,14 +227,15 @@ class TurnCodec:
         return result, nodes_most
 
     def _turns(self, shell: dict[str, Any], chunks: list[bytes]) -> _Found | None:
-        found, reader = _Found(shell), TurnReader()
+        found = _Found(shell)
+        names: dict[str, str] = {}
         for chunk, known in zip(chunks, self._memory.values(chunks), strict=True):
             if known is not None:
                 found.turns.append(known[0])
                 found.nodes_most += known[1]
                 continue
             text = f"  - {chunk.decode()}\n"
-            turn = reader.read(text)
+            turn = read_exact_turn(text, names)
             if turn is not None:
                 most = _nodes_most(chunk)
                 self._memory.keep(freeze_turn(turn), chunk, most)
@@ -260,7 +260,7 @@ class TurnCodec:
             turns = read_text(text)
             if not is_list(turns) or len(turns) != 1 or not is_map(turns[0]):
                 return None
-            turn_text(turns[0], {})  # not deeper than the whole may be
+            turn_text(turns[0])  # not deeper than the whole may be
         except (SerializationError, Unwritable):
             return None
         self._memory.keep_edited(freeze_turn(turns[0]), chunk)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from gitstore.errors import SerializationError
@@ -34,6 +33,11 @@ END_MARK: Final = "...\n"
 TURN_INDENT: Final = "  "
 _PLAIN_KEYS: Final = frozenset({str})
 _BREAKS: Final = frozenset("\n\x85\u2028\u2029")
+#: How keys are written, but for explicit ones: nearly all are the same few names, in one session after
+#: the other. Threads share it without a lock: a race forgets a key, or looks at it twice.
+HEADS: Final[dict[str, str]] = {}
+#: Beyond so many, all are forgotten.
+KEYS_MAX: Final = 1024
 
 
 def encode_text(document: dict[str, Any], *, session_id: str | None = None) -> str:
@@ -80,15 +84,13 @@ def render(document: dict[str, Any]) -> str:
     return text + END_MARK if _is_open(last) else text
 
 
-def turn_text(turn: Value, keys: dict[str, str]) -> tuple[str, bool]:
+def turn_text(turn: Value) -> tuple[str, bool]:
     """Return the canonical lines of one turn of a session, and whether they need the end mark.
-
-    `keys` remembers how keys are written, for one turn after the other.
 
     Raises:
         Unwritable: Something cannot be kept. A lone surrogate is not noticed here.
     """
-    writer = _Writer(keys)
+    writer = _Writer()
     # The document, the history and the list of the turns are around it.
     writer.sequence([turn], TURN_INDENT, 3)
     return TURN_INDENT + "".join(writer.out), _is_open(writer.out[-1])
@@ -132,29 +134,27 @@ def _is_open(last: str) -> bool:
 class _Writer:
     """Collects the lines. A method finds the cursor where its first line begins."""
 
-    __slots__ = ("_keys", "out")
+    __slots__ = ("out",)
 
-    def __init__(self, keys: dict[str, str] | None = None) -> None:
+    def __init__(self) -> None:
         self.out: list[str] = []
-        self._keys = {} if keys is None else keys
 
     def mapping(self, entries: dict[Any, Any], indent: str, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise Unwritable(TOO_DEEP)
-        keys, append, inner = self._keys, self.out.append, indent + "  "
+        heads, append, inner = HEADS, self.out.append, indent + "  "
         before = ""
         if not _PLAIN_KEYS.issuperset(map(type, entries)):
             entries = plain_entries(entries)
         for key, value in entries.items():
-            head = keys.get(key)
+            head = heads.get(key)
             if head is None:
-                head = _key_text(key)
+                head = _head(key)
                 if head[0] == "?":
                     append(f"{before}{head}\n{indent}:")
                     self.value("", value, indent, depth=depth, explicit=True)
                     before = indent
                     continue
-                keys[key] = head
             kind: object = value.__class__
             if kind is str:
                 append(f"{before}{head} {string(value, inner)}\n")
@@ -209,17 +209,15 @@ class _Writer:
             self.sequence(value, indent, depth + 1)
 
 
-def _key_text(key: str) -> str:
-    if len(key) >= EXPLICIT_KEY_CHARS:
-        return "? " + one_line(key)
-    return _short_key_text(key)
-
-
-@lru_cache(maxsize=1024)
-def _short_key_text(key: str) -> str:
-    """Return how a key is written: nearly all are the same few names, in one session after the other."""
+def _head(key: str) -> str:
+    """Return how a key is written, and remember it."""
     text = one_line(key)
-    return text + ":" if _BREAKS.isdisjoint(key) else "? " + text
+    if len(key) >= EXPLICIT_KEY_CHARS or not _BREAKS.isdisjoint(key):
+        return "? " + text
+    if len(HEADS) >= KEYS_MAX:
+        HEADS.clear()
+    head = HEADS[key] = text + ":"
+    return head
 
 
 def plain_entries(entries: dict[Any, Any]) -> dict[str, Any]:
