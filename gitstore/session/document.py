@@ -184,7 +184,7 @@ def _turn(form: _Form) -> Dump:
     )
 
 
-def _history(form: _Form) -> Dump:
+def _history(form: _Form, turns: _Field) -> Dump:
     compacted = form.part(
         CompactedTurn,
         [
@@ -197,7 +197,7 @@ def _history(form: _Form) -> Dump:
     return form.part(
         ConversationHistory,
         [("compacted", list_of(compacted), []), ("max_turns", u64, 1000)],
-        last=("turns", list_of(_turn(form)), []),
+        last=turns,
     )
 
 
@@ -273,7 +273,11 @@ def _skill(form: _Form) -> Dump:
     )
 
 
-def _session(form: _Form) -> Dump:
+def _turns(form: _Form) -> _Field:
+    return ("turns", list_of(_turn(form)), [])
+
+
+def _session(form: _Form, turns: _Field) -> Dump:
     snapshot = form.part(
         ComponentSnapshot,
         [
@@ -298,14 +302,17 @@ def _session(form: _Form) -> Dump:
             ("granted_commands", list_of(grant), []),
             ("metadata", free_map, {}),
         ],
-        last=("history", _history(form), {}),
+        last=("history", _history(form, turns), {}),
     )
 
 
 _yaml: Final = _Form(format_time, suffix="", complete=False)
+_orcs: Final = _Form(to_ms, suffix="_ms", complete=True)
 #: Writes a SessionAsset as the plain value that goes to YAML.
-dump_document: Final = _session(_yaml)
+dump_document: Final = _session(_yaml, _turns(_yaml))
+#: Writes a SessionAsset as `dump_document` does one that has turns, but with None for the list of them.
+dump_shell: Final = _session(_yaml, ("turns", lambda _: None))
 #: Writes one turn as `dump_document` does.
 dump_turn: Final = _turn(_yaml)
 #: Writes a SessionAsset as the plain value that goes to ORCS JSON.
-dump_orcs: Final = _session(_Form(to_ms, suffix="_ms", complete=True))
+dump_orcs: Final = _session(_orcs, _turns(_orcs))

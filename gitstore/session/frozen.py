@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from gitstore.session.document import dump_turn
+from gitstore.session.document import dump_shell, dump_turn
+from gitstore.session.model import FORMAT_VERSION
 from gitstore.session.parts import U64_MAX, ConversationHistory, ConversationTurn, ToolCallRecord
 from gitstore.session.times import format_time
 from gitstore.session.values import RefusedError, Value, is_list, is_map, plain
@@ -129,17 +130,16 @@ def freeze(asset: SessionAsset) -> FrozenDocument | dict[str, Any]:
     Raises:
         SerializationError: a part was changed into what could not be read back.
     """
-    history: Value = vars(asset).get("history")
+    fields = vars(asset)
+    history: Value = fields.get("history")
     turns: Value = vars(history).get("turns") if type(history) is ConversationHistory else None
-    if not is_list(turns) or not turns:
+    if not is_list(turns) or not turns or fields.get("version") != FORMAT_VERSION:
         return asset.to_document()
     try:
         frozen = [_frozen(turn) for turn in turns]
+        shell = dump_shell(asset)
     except (RefusedError, ValueError):
         return asset.to_document()
-    without = history.model_copy(update={"turns": []})
-    shell = asset.model_copy(update={"history": without}).to_document()
-    shell["history"] = {**shell.get("history", {}), "turns": None}
     return FrozenDocument(shell, frozen)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstore.errors import SerializationError
+from gitstore.errors import SerializationError, UnsupportedVersionError
 from gitstore.session import codec
 from gitstore.session.codec.writer import encode_text
 from gitstore.session.frozen import FrozenDocument, freeze, freeze_turn, thaw_turn, thawed
@@ -207,6 +207,15 @@ def test_what_is_changed_later_is_not_in_it() -> None:
     assert repr(frozen.thaw()) == expected
     frozen.thaw()["history"]["turns"][1]["metadata"]["a"]["b"] = "changed"
     assert repr(frozen.thaw()) == expected
+
+
+def test_a_session_of_another_version_is_refused_as_ever() -> None:
+    asset = talk()
+    vars(asset)["version"] = 2
+    with pytest.raises(UnsupportedVersionError):
+        asset.to_document()
+    with pytest.raises(UnsupportedVersionError):
+        freeze(asset)
 
 
 def test_equal_times_of_another_zone_are_told_apart() -> None:
