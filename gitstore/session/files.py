@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gitstore.session import codec
+from gitstore.session.frozen import freeze
 from gitstore.session.model import SessionAsset
 
 
@@ -22,4 +23,4 @@ def dump_session(asset: SessionAsset) -> bytes:
     Raises:
         SerializationError: the session holds values that cannot be stored.
     """
-    return codec.encode(asset.to_document(), session_id=asset.id)
+    return codec.encode(freeze(asset), session_id=asset.id)
