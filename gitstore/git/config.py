@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from dulwich.config import ConfigFile
 
@@ -13,20 +14,32 @@ from gitstore.git.files import Signature
 TRUE = frozenset({"true", "yes", "on", "1"})
 
 
+class _Read(NamedTuple):
+    """The file as it was read, and what was asked of it since: dulwich takes its time to answer."""
+
+    signature: Signature | None
+    file: ConfigFile
+    asked: dict[tuple[str, str], str | None]
+
+
 class Config:
     """One configuration file. Read only: `gitstore.git.configtext` changes it, dulwich would mangle it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._read: tuple[Signature | None, ConfigFile] | None = None
+        self._read: _Read | None = None
 
     def get(self, section: str, name: str) -> str | None:
         """Return a value; a subsection follows a dot, as in ``remote.origin``."""
-        parts = tuple(part.encode() for part in section.split(".", 1))
-        try:
-            return self.file().get(parts, name.encode()).decode(errors="replace")
-        except KeyError:
-            return None
+        read = self._current()
+        key = section, name
+        if key not in read.asked:
+            parts = tuple(part.encode() for part in section.split(".", 1))
+            try:
+                read.asked[key] = read.file.get(parts, name.encode()).decode(errors="replace")
+            except KeyError:
+                read.asked[key] = None
+        return read.asked[key]
 
     def items(self, section: str) -> list[tuple[str, str]]:
         """Return lower-case names and values of a section without subsections."""
@@ -61,13 +74,17 @@ class Config:
         Raises:
             CorruptRepositoryError: it cannot be understood.
         """
+        return self._current().file
+
+    def _current(self) -> _Read:
         try:
             signature = Signature.of(os.stat(self.path))
         except FileNotFoundError:
             signature = None
-        if self._read is None or self._read[0] != signature:
-            self._read = (signature, self._parse())
-        return self._read[1]
+        read = self._read
+        if read is None or read.signature != signature:
+            read = self._read = _Read(signature, self._parse(), {})
+        return read
 
     def _parse(self) -> ConfigFile:
         try:

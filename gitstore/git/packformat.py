@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import adler32
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 OFS_DELTA: Final = 6
 _PACK_HEADER: Final = struct.Struct(">4sLL")
@@ -68,17 +68,12 @@ def distance(value: int) -> bytes:
 def index(entries: Iterable[Entry], checksum: bytes) -> bytes:
     """Return the index of a pack that ends with this checksum."""
     rows = sorted(entries)
-    fan = [0] * _FAN
-    for row in rows:
-        fan[row.name[0]] += 1
-    for place in range(1, _FAN):
-        fan[place] += fan[place - 1]
     far = [row.offset for row in rows if row.offset >= _FAR]
     near, count = _short(rows), len(rows)
     body = b"".join(
         [
             _INDEX_HEADER,
-            struct.pack(f">{_FAN}L", *fan),
+            *_fan([row.name[0] for row in rows]),
             *(row.name for row in rows),
             struct.pack(f">{count}L", *(row.crc for row in rows)),
             struct.pack(f">{count}L", *near),
@@ -87,6 +82,15 @@ def index(entries: Iterable[Entry], checksum: bytes) -> bytes:
         ]
     )
     return body + sha1(body, usedforsecurity=False).digest()
+
+
+def _fan(firsts: list[int]) -> Iterator[bytes]:
+    """Return, in parts, how many names begin with each byte or a lower one, by the bytes they begin with."""
+    below = 0
+    for count, first in enumerate(firsts):
+        yield struct.pack(">L", count) * (first - below)
+        below = first
+    yield struct.pack(">L", len(firsts)) * (_FAN - below)
 
 
 def _short(rows: list[Entry]) -> list[int]:

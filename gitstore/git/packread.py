@@ -165,10 +165,9 @@ class _Pack:
             raise ValueError("an index of another version")
         self.name = os.path.basename(path)
         self._bytes_max = bytes_max
-        fan = struct.unpack_from(f">{_FAN}I", index, _FAN_START)
-        count = fan[-1]
-        # Where the ids of each first byte begin, and where the last ones end.
-        self._starts = [0, *(_ID_BYTES * ids for ids in fan)]
+        #: How many ids there are in front of those with each first byte, and in all.
+        self._fan = (0, *struct.unpack_from(f">{_FAN}I", index, _FAN_START))
+        count = self._fan[-1]
         end = _NAMES_START + _ID_BYTES * count
         self._ids = index[_NAMES_START:end]
         # Behind the ids stand their checksums, then the places.
@@ -199,7 +198,7 @@ class _Pack:
     def _find(self, name: bytes) -> int:
         """Return where an object is, or -1."""
         first, find = name[0], self._ids.find
-        start, end = self._starts[first], self._starts[first + 1]
+        start, end = _ID_BYTES * self._fan[first], _ID_BYTES * self._fan[first + 1]
         # Ids are as good as random: the second byte tells where about among those of the first.
         skipped = ((end - start) // _ID_BYTES * name[1] >> 8) - _WINDOW
         at = find(name, start + _ID_BYTES * skipped, end) if skipped > 0 else -1
