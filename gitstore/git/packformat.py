@@ -15,6 +15,8 @@ _PACK_HEADER: Final = struct.Struct(">4sLL")
 #: The two bytes of zlib's header, the mark of a last block that is stored, its size twice.
 _STORED: Final = struct.Struct("<2sBHH")
 _ZLIB_HEADER: Final = b"\x78\x01"
+#: Bytes of the largest block that is stored.
+STORED_MAX: Final = 0xFFFF
 _CHECKSUM: Final = struct.Struct(">L")
 _INDEX_HEADER: Final = b"\xfftOc\0\0\0\x02"
 _VERSION: Final = 2
@@ -48,7 +50,7 @@ def entry_header(kind: int, size: int) -> bytes:
 
 
 def stored(data: bytes) -> bytes:
-    """Return up to 64 KiB as a zlib stream without compression (RFC 1950, RFC 1951 section 3.2.4).
+    """Return up to `STORED_MAX` bytes as a zlib stream without compression (RFC 1950, RFC 1951 section 3.2.4).
 
     For what is so short, or so random, that compression would take time and save no room.
     """

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from gitstore.git import keep, packformat, replaced
 from gitstore.git.barrier import Barrier
-from gitstore.git.deflate import configured_level, deflate
+from gitstore.git.deflate import LEVEL_DEFAULT, configured_level, deflate
 from gitstore.git.deltas import splice
 from gitstore.git.files import discard
 from gitstore.git.staged import NUMBERS
@@ -198,7 +198,7 @@ def _pack(
         else:
             depth = 0
             number, size = NUMBERS[kind], len(data)
-            body = deflate(data, level)
+            body = _compressed(kind, data, level)
         part = packformat.entry_header(number, size) + body
         if kind == "tree":
             bases[name] = offset, depth, len(data)
@@ -208,6 +208,15 @@ def _pack(
         offset += len(part)
     parts.append(digest.digest())
     return parts, entries
+
+
+def _compressed(kind: str, data: bytes, level: int) -> bytes:
+    """Return an object as a zlib stream; a tree as it is, unless more than haste is asked for.
+
+    Two thirds of a tree are ids, in which there is nothing to compress.
+    """
+    is_plain = kind == "tree" and level == LEVEL_DEFAULT and len(data) <= packformat.STORED_MAX
+    return packformat.stored(data) if is_plain else deflate(data, level)
 
 
 def _is_crowded(census: Census) -> bool:

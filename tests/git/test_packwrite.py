@@ -120,6 +120,27 @@ def test_trees_that_follow_each_other_are_deltas_that_git_reads(folder: Path) ->
     assert path.stat().st_size < 20 * whole
 
 
+@pytest.mark.parametrize(
+    ("count", "level", "is_packed"),
+    [(40, None, False), (1724, None, False), (1725, None, True), (40, "9", True)],
+    ids=["as it is", "just as it is", "too large for that", "as configured"],
+)
+def test_a_tree_is_stored_as_it_is_unless_room_is_asked_for(
+    folder: Path, count: int, level: str | None, is_packed: bool
+) -> None:
+    if level is not None:
+        run_git(folder, "config", "core.compression", level)
+    staged = Staged()
+    chance = random.Random(1)
+    tree = tree_of({n: chance.randbytes(20) for n in range(count)})
+    name = staged.add("tree", tree)
+    written(writer(folder), staged)
+    (path,) = (folder / "objects/pack").glob("*.pack")
+    assert (path.stat().st_size < len(tree)) == is_packed
+    assert run_git(folder, "cat-file", "-s", name).strip() == str(len(tree))
+    run_git(folder, "verify-pack", str(path))
+
+
 def test_an_object_like_one_that_is_not_in_the_pack_is_whole(folder: Path) -> None:
     staged = Staged()
     blob = bytes.fromhex(staged.add("blob", b""))
