@@ -85,7 +85,8 @@ class GitSessionStore(Audit, Care, Sync, SessionStore):
     ) -> Self:
         """Open the store in the git repository at `path`; ``~`` is the home folder.
 
-        With `create` a repository is made if there is none (`bare`: without a working tree). The
+        With `create` a repository is made if there is none (`bare`: without a working tree; else git's
+        ``core.splitIndex`` is set, so that a save costs the same however many sessions there are). The
         branch is the one HEAD is on unless named; the author is the repository's configured user
         unless given; `remote` names the remote to compare with, by default the branch's own or
         ``origin``. A save with durability "full" survives power loss when it is acknowledged, with
