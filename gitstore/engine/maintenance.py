@@ -153,14 +153,17 @@ class Maintainer:
             if left <= 0:
                 work.drop_replaced()
                 break
-            with self._mutex:
-                # Whoever works on the store next removes it.
-                if self._is_closing or self._is_stopped():
-                    break
-                if self._writes >= _WRITES:
-                    self._writes = 0
-                    return True
-            self._runtime.sleep(min(left, _POLL_SECONDS))
+            until = self._runtime.monotonic() + left
+            while left > 0:
+                with self._mutex:
+                    # Whoever works on the store next removes it.
+                    if self._is_closing or self._is_stopped():
+                        return False
+                    if self._writes >= _WRITES:
+                        self._writes = 0
+                        return True
+                self._runtime.sleep(min(left, _POLL_SECONDS))
+                left = until - self._runtime.monotonic()
         return False
 
     def _run(self, work: Maintenance) -> None:

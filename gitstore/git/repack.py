@@ -19,13 +19,15 @@ from gitstore.git.maintain.sources import (
 from gitstore.git.staged import NUMBERS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Collection, Generator
 
     from gitstore.git.files import Disk
     from gitstore.git.lock import Workshop
     from gitstore.git.staged import Staged
 
 _LEVEL: Final = 6
+#: What stands beside a pack that must stay as it is: its owner, a partial clone or git's own cruft says so.
+_KEPT: Final = (".keep", ".promisor", ".mtimes")
 
 
 class Packs:
@@ -72,12 +74,13 @@ class Packs:
 
     def bases(self) -> list[str]:
         """Return the packs that have an index, without suffix."""
-        names = set(self._names())
-        return [
-            os.path.join(self._folder, name[:-5])
-            for name in sorted(names)
-            if name.endswith(".pack") and f"{name[:-5]}.idx" in names
-        ]
+        return [os.path.join(self._folder, name) for name in _indexed(self._names())]
+
+    def replaceable(self) -> list[str]:
+        """Return those that need not stay as they are; one that has just come may (`is_kept`)."""
+        names = self._names()
+        kept = {name.rpartition(".")[0] for name in names if name.endswith(_KEPT)}
+        return [os.path.join(self._folder, name) for name in _indexed(names) if name not in kept]
 
     def remove(self, base: str) -> None:
         """Remove a pack, and what describes it; the index first, so that nobody meets half of it."""
@@ -125,7 +128,10 @@ class Packs:
             discard(os.path.join(chain, name))
 
     def _names(self) -> list[str]:
-        return sorted(os.listdir(self._folder)) if os.path.isdir(self._folder) else []
+        try:
+            return os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
 
 
 class _Rest:
@@ -152,6 +158,12 @@ def _go_on() -> None:
     """A purge is not interrupted between two objects."""
 
 
+def _indexed(names: Collection[str]) -> list[str]:
+    """Return the packs among the names of files that have an index there, without suffix, in order."""
+    packs = {name[:-5] for name in names if name.endswith(".pack")}
+    return sorted(packs.intersection(name[:-4] for name in names if name.endswith(".idx")))
+
+
 def is_kept(base: str) -> bool:
-    """Whether a pack must stay as it is: its owner, a partial clone or git's own cruft says so."""
-    return any(os.path.exists(base + suffix) for suffix in (".keep", ".promisor", ".mtimes"))
+    """Whether a pack must stay as it is."""
+    return any(os.path.exists(base + suffix) for suffix in _KEPT)

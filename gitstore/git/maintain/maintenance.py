@@ -126,6 +126,8 @@ class Maintenance:
         self._is_stopped: Callable[[], bool] = lambda: False
         self._progress: Callable[[int, int], None] | None = None
         self._step, self._steps = 0, 0
+        #: How many objects each pack holds, and its bytes: with its name, neither ever changes.
+        self._known: dict[str, tuple[int, int]] = {}
 
     def run(
         self,
@@ -284,7 +286,7 @@ class Maintenance:
         """Return the packs to be replaced: those that are small against what is smaller still."""
         sizes = self._sizes(unreadable)
         if full:
-            return [base for _, base in sizes]
+            return [base for _, base in sizes if not is_kept(base)]
         factor = _FACTOR_AUTOMATIC if self._automatic else _FACTOR
         taken, smaller = 0, loose
         for number, (count, _) in enumerate(sizes, 1):
@@ -293,17 +295,18 @@ class Maintenance:
             if count < factor * smaller:
                 taken = number
             smaller += count
-        return [base for _, base in sizes[:taken]]
+        return [base for _, base in sizes[:taken] if not is_kept(base)]
 
     def _sizes(self, unreadable: set[str]) -> list[tuple[int, str]]:
         """Return the packs that may be replaced, and how many objects each holds, smallest first."""
         retired = self._retired.names()
+        known, self._known = self._known, {}
         found: list[tuple[int, str]] = []
-        for base in self._packs.bases():
-            if is_kept(base) or os.path.basename(base) in retired or base + ".pack" in unreadable:
+        for base in self._packs.replaceable():
+            if os.path.basename(base) in retired or base + ".pack" in unreadable:
                 continue
             with suppress(FileNotFoundError):
-                count, size = _count(base), os.stat(base + ".pack").st_size
+                count, size = self._known[base] = known.get(base) or _measured(base)
                 is_small = count <= _OBJECTS_MAX and size <= _PACK_BYTES_MAX
                 if is_small or not self._automatic:
                     found.append((count, base))
@@ -311,8 +314,10 @@ class Maintenance:
 
     def _sampled(self) -> int:
         """Return how many loose objects there are in one folder of 256."""
-        sample = os.path.join(self._objects, _SAMPLE)
-        return len(os.listdir(sample)) if os.path.isdir(sample) else 0
+        try:
+            return len(os.listdir(os.path.join(self._objects, _SAMPLE)))
+        except FileNotFoundError:
+            return 0
 
     def _broken(self, where: str, loose: LooseSource) -> set[str]:
         """Return the files that are there and cannot be read: this one, and all loose ones."""
@@ -360,6 +365,11 @@ def _is_light(sources: Mapping[bytes, Source]) -> bool:
         return False
     stored = (source.entries[name] for name, source in sources.items())
     return sum(each.end - each.start for each in stored) < _COPIED_BYTES_MAX
+
+
+def _measured(base: str) -> tuple[int, int]:
+    """Return how many objects a pack holds, and its bytes."""
+    return _count(base), os.stat(base + ".pack").st_size
 
 
 def _count(base: str) -> int:
