@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from gitstore.errors import RepositoryLockedError, StorageError
 from gitstore.git.location import locate
+from gitstore.git.maintain.choice import LOOSE_MAX
 from gitstore.git.maintain.maintenance import Maintenance, StoppedError
 from gitstore.git.maintain.measure import measure
 
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
 _WRITES: Final = 8
 #: What is too much: well before readers feel it, and writers change to loose objects.
 PACKS_MAX: Final = 12
-LOOSE_MAX: Final = 512
 #: Rounds of work after one look.
 _ROUNDS: Final = 4
-#: How often it looks for new writes while it waits for readers.
+#: How often it looks whether the process ends while it waits for readers.
 _POLL_SECONDS: Final = 0.02
 #: How long `close` waits for a run that goes on, before it asks it to stop.
 CLOSE_SECONDS: Final = 5.0
@@ -88,7 +88,7 @@ class Maintainer:
     def __init__(self, repository: Repository, *, runtime: Runtime) -> None:
         self._repository = repository
         self._runtime = runtime
-        self._mutex = threading.Lock()
+        self._mutex = threading.Condition()
         # The first write of a process looks too: else stores that are only opened briefly would grow.
         self._writes = _WRITES
         self._thread: threading.Thread | None = None
@@ -101,8 +101,10 @@ class Maintainer:
         """
         with self._mutex:
             self._writes += count
-            is_running = self._thread is not None and self._thread.is_alive()
-            if self._stopped or is_running or self._writes < _WRITES:
+            if self._stopped or self._writes < _WRITES:
+                return
+            if self._thread is not None and self._thread.is_alive():
+                self._mutex.notify()
                 return
             self._writes = 0
             thread = threading.Thread(target=self._look, name="gitstore-maintenance")
@@ -115,6 +117,7 @@ class Maintainer:
         """Let a run that goes on end, or after some seconds stop it; nothing is lost either way."""
         with self._mutex:
             self._is_closing = True
+            self._mutex.notify()
             thread = self._thread
             if thread is None or not thread.is_alive():
                 self._stopped = True
@@ -162,14 +165,15 @@ class Maintainer:
                     if self._writes >= _WRITES:
                         self._writes = 0
                         return True
-                self._runtime.sleep(min(left, _POLL_SECONDS))
+                    self._mutex.wait(min(left, _POLL_SECONDS))
                 left = until - self._runtime.monotonic()
         return False
 
     def _run(self, work: Maintenance) -> None:
         """Do one round of work; what goes wrong is written down, for `stats` to tell."""
         try:
-            work.run(is_stopped=self._is_stopped)
+            if not work.put_together(is_stopped=self._is_stopped):
+                work.run(is_stopped=self._is_stopped)
         except RepositoryLockedError:
             raise  # somebody is at it
         except StorageError as error:

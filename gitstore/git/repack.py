@@ -82,10 +82,13 @@ class Packs:
         kept = {name.rpartition(".")[0] for name in names if name.endswith(_KEPT)}
         return [os.path.join(self._folder, name) for name in _indexed(names) if name not in kept]
 
-    def remove(self, base: str) -> None:
-        """Remove a pack, and what describes it; the index first, so that nobody meets half of it."""
-        for suffix in (".idx", ".rev", ".bitmap", ".mtimes", ".pack"):
-            discard(base + suffix)
+    def remove(self, *bases: str) -> None:
+        """Remove packs, and what describes them; the index first, so that nobody meets half of one."""
+        there = set(self._names())
+        for base in bases:
+            for suffix in (".idx", ".rev", ".bitmap", ".mtimes", ".pack"):
+                if os.path.basename(base) + suffix in there:
+                    discard(base + suffix)
 
     def put(self, temporary: str, checksum: str) -> str:
         """Put a new pack that is synced in place, and make its name durable; return its path."""

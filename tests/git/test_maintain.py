@@ -15,6 +15,7 @@ from gitstore import BlockingSessionStore, ConversationTurn, SessionAsset
 from gitstore.blocking import system_runtime
 from gitstore.errors import CorruptRepositoryError, RepositoryLockedError
 from gitstore.git.location import locate
+from gitstore.git.maintain import choice
 from gitstore.git.maintain import maintenance as maintain
 from gitstore.git.maintain.lock import kept_out
 from gitstore.git.maintain.maintenance import Done, Maintenance, StoppedError
@@ -423,7 +424,7 @@ def test_what_an_automatic_run_replaced_stays_for_readers(
 
 def test_what_an_explicit_run_replaced_stays_for_readers(tmp_path: Path) -> None:
     path = tmp_path / "store"
-    fill(path, saves=6)
+    fill(path, saves=9)
     old, seen = packs(path), list[tuple[float, set[str], int]]()
 
     def sleep(seconds: float) -> None:
@@ -453,8 +454,8 @@ def test_only_so_many_replaced_packs_stay(tmp_path: Path) -> None:
     fill(path, saves=15, first=15)
     before, second = contents(path), packs(path) - first
     work(path, automatic=True, runtime=runtime).run()
-    # The new packs, and the 16 that were replaced last.
-    assert len(packs(path)) == 2 + 16
+    # The new pack, and the 16 that were replaced last.
+    assert len(packs(path)) == 1 + 16
     assert second < packs(path)
     assert contents(path) == before
 
@@ -509,8 +510,8 @@ def test_an_automatic_run_makes_small_what_has_piled_up(
     is_small: bool,
 ) -> None:
     path = tmp_path / "store"
-    monkeypatch.setattr(maintain, "_COPIED_OBJECTS_MAX", objects_max)
-    monkeypatch.setattr(maintain, "_COPIED_BYTES_MAX", bytes_max)
+    monkeypatch.setattr(choice, "_JOINED_OBJECTS_MAX", objects_max)
+    monkeypatch.setattr(choice, "_JOINED_BYTES_MAX", bytes_max)
     fill(path, saves=10)
     run(path, full=True)
     fill(path, saves=40, first=10)
@@ -538,7 +539,7 @@ def test_an_automatic_run_leaves_what_is_too_much_for_it(
     fill(path, saves=20)
     run(path)
     (large,) = packs(path)
-    monkeypatch.setattr(maintain, "_OBJECTS_MAX", 50)
+    monkeypatch.setattr(choice, "_OBJECTS_MAX", 50)
     fill(path, saves=4, first=20)
     now = [1000.0]
     maintenance = work(

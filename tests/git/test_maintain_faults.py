@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitstore import BlockingSessionStore
+from gitstore.git import replaced
+from gitstore.git.maintain import choice
 from gitstore.git.maintain import maintenance as maintain
 from tests.engine.faults import At, Report, Tap, When, changes, count_calls, in_child, kill_me
 from tests.engine.powercut import Disk, Model, Recorder, Step, lay_out
@@ -39,17 +41,24 @@ def template(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.deep)])
-@pytest.mark.parametrize("large", [1, 8192])
-def test_kill_at_every_call(step: int, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("large", "hastily"), [(1, False), (8192, False), (8192, True)])
+def test_kill_at_every_call(
+    step: int, large: int, hastily: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # With packs that go at once, and with packs that go later.
     monkeypatch.setattr(maintain, "_LARGE", large)
+    monkeypatch.setattr(choice, "LOOSE_MAX", 0)
     with arena() as folder:
         source = template(folder)
         before = contents(source)
         path = folder / "work" / "store"
 
         def act() -> None:
-            work(path, automatic=True).run()
+            maintenance = work(path, automatic=True)
+            if hastily:
+                maintenance.put_together()
+            else:
+                maintenance.run()
 
         def lay() -> None:
             shutil.rmtree(path.parent, ignore_errors=True)
@@ -85,8 +94,12 @@ def test_kill_at_every_call(step: int, large: int, monkeypatch: pytest.MonkeyPat
     print(f"{len(points)} of {2 * len(calls)} points")
 
 
+@pytest.mark.parametrize("hastily", [False, True])
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.deep)])
-def test_power_loss_after_every_call(step: int) -> None:
+def test_power_loss_after_every_call(
+    step: int, hastily: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "LOOSE_MAX", 0)
     with arena() as folder:
         source = template(folder)
         before = objects(source)
@@ -96,7 +109,13 @@ def test_power_loss_after_every_call(step: int) -> None:
         def record(report: Report) -> None:
             recorder = Recorder(str(path))
             Tap(str(path), recorder).install()
-            run(path)
+            if hastily:
+                work(path, automatic=True).put_together()
+                # Later, when what was replaced goes.
+                replaced.write(str(path), dict.fromkeys(replaced.read(str(path)), 0))
+                work(path, automatic=True).drop_replaced()
+            else:
+                run(path)
             report(recorder.steps)
 
         reports, _ = in_child(record)

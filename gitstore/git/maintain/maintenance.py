@@ -14,15 +14,16 @@ or ``.mtimes`` beside them are left alone.
 from __future__ import annotations
 
 import os
-import struct
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from gitstore.errors import CorruptRepositoryError, RepositoryLockedError
 from gitstore.git.files import Disk, discard
 from gitstore.git.lock import Workshop
+from gitstore.git.maintain.choice import LOOSE_MAX, Choice, count
+from gitstore.git.maintain.join import Join
 from gitstore.git.maintain.lock import MaintenanceLock
 from gitstore.git.maintain.pack import Packer, PackStream, prove
 from gitstore.git.maintain.prune import Pruner
@@ -32,47 +33,31 @@ from gitstore.git.maintain.retired import (
     GRACE_SECONDS_LARGE,
     Retired,
 )
-from gitstore.git.maintain.sources import (
-    LooseSource,
-    PackSource,
-    UnreadableError,
-    loose_names,
-)
-from gitstore.git.repack import Packs, is_kept
+from gitstore.git.maintain.sources import PackSource, UnreadableError
+from gitstore.git.repack import Packs
 from gitstore.git.translate import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from gitstore.git.location import Location
-    from gitstore.git.maintain.sources import Source
+    from gitstore.git.maintain.sources import LooseSource, Source
     from gitstore.types import Runtime
 
-#: A pack stays as it is while it holds so many times what is newer and smaller.
-_FACTOR: Final = 2
-#: The same for an automatic run, which comes often: it writes the same objects again half as often.
-_FACTOR_AUTOMATIC: Final = 0.7
-#: What an automatic run takes on at most, so that it ends: objects, and bytes of one pack.
-_OBJECTS_MAX: Final = 50_000
-_PACK_BYTES_MAX: Final = 256 << 20
 #: Objects of a pack from which on it stays for longer, after an automatic run.
 _LARGE: Final = 8192
 _ATTEMPTS: Final = 5
 #: Times that an object is looked at: to be ordered, to be packed, to be proved.
 _PASSES: Final = 3
-#: What an automatic run only copies: objects, and compressed bytes in packs.
-_COPIED_OBJECTS_MAX: Final = 2048
-_COPIED_BYTES_MAX: Final = 16 << 20
 #: Steps between two words about progress.
 _TOLD: Final = 64
-#: Where an index says how many objects there are: the last number of its fan.
-_COUNT_AT: Final = 8 + 4 * 255
 #: A run looks after so much work whether it is to stop; an automatic one also rests, so that others get on.
 _WORK_SECONDS: Final = 0.004
 _REST_SECONDS: Final = 0.001
-#: One folder of loose objects, which stands for all: ids are as good as random.
-_SAMPLE: Final = "17"
-_FOLDERS: Final = 256
+#: How often it looks for what has come meanwhile.
+_RELIEF_SECONDS: Final = 0.02
+#: From how many packs on, or so many loose objects as are too much, it puts them together then.
+_RELIEF_PACKS: Final = 6
 _NOTE_CHARACTERS_MAX: Final = 1000
 
 
@@ -126,8 +111,9 @@ class Maintenance:
         self._is_stopped: Callable[[], bool] = lambda: False
         self._progress: Callable[[int, int], None] | None = None
         self._step, self._steps = 0, 0
-        #: How many objects each pack holds, and its bytes: with its name, neither ever changes.
-        self._known: dict[str, tuple[int, int]] = {}
+        self._choice = Choice(location.common, self._packs, self._retired, is_automatic=automatic)
+        #: When it last looked for what has come meanwhile; `inf` while it is at that.
+        self._relieved = 0.0
 
     def run(
         self,
@@ -158,6 +144,17 @@ class Maintenance:
             repacked = self._roll_up(full=full, left=left, unreadable=unreadable)
         return Done(repacked=repacked, pruned=pruned, unreadable=tuple(sorted(unreadable)))
 
+    def put_together(self, *, is_stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Put what came last into one pack; return False if by now there is enough for a `run`.
+
+        Raises: as `run`.
+        """
+        self._is_stopped = is_stopped
+        with translated(self._location.path), self._lock.held():
+            self._retired.drop()
+            self._roll_up(hastily=True)
+            return self._choice.is_light(0, self._choice.packs(0))
+
     def drop_replaced(self) -> None:
         """Remove the packs that were replaced long enough ago.
 
@@ -178,9 +175,7 @@ class Maintenance:
         Loose ones are estimated from one folder of 256, as `git gc` does it.
         """
         with translated(self._location.path):
-            packs = len(self._sizes(set()))
-            loose = self._sampled()
-        return packs, loose * _FOLDERS
+            return self._choice.pressure()
 
     def note(self, problem: str | None) -> None:
         """Write down why maintenance failed, or that it did not."""
@@ -200,13 +195,23 @@ class Maintenance:
         except OSError:
             return None
 
-    def _roll_up(self, *, full: bool, left: set[bytes], unreadable: set[str]) -> int:
+    def _roll_up(
+        self,
+        *,
+        full: bool = False,
+        hastily: bool = False,
+        left: Collection[bytes] = (),
+        unreadable: set[str] | None = None,
+    ) -> int:
         """Make one pack of what was chosen; return how many objects it holds."""
+        unreadable = set() if unreadable is None else unreadable
         attempts = 0
         while attempts < _ATTEMPTS:
             known = len(unreadable)
-            loose = self._loose(left, unreadable)
-            bases = self._chosen(len(loose.entries), full=full, unreadable=unreadable)
+            loose = self._choice.loose(left, unreadable, hastily=hastily)
+            bases = self._choice.packs(
+                len(loose.entries), full=full, hastily=hastily, unreadable=unreadable
+            )
             if not loose.entries and len(bases) < 2:  # noqa: PLR2004 -- one pack is one pack already
                 return 0
             try:
@@ -223,15 +228,10 @@ class Maintenance:
 
     def _replaced(self, loose: LooseSource, bases: Sequence[str]) -> Collection[bytes]:
         """Put loose objects and packs into a new pack, and remove them; return what it holds."""
-        with ExitStack() as opened:
-            sources: dict[bytes, Source] = {}
-            for base in bases:
-                pack = PackSource(base)
-                opened.callback(pack.close)
-                sources |= {name: pack for name in pack.entries if name not in sources}
-            sources |= {name: loose for name in loose.entries if name not in sources}
-            self._step, self._steps = 0, _PASSES * len(sources)
-            new = self._packed(sources)
+        if self._automatic and self._choice.is_light(len(loose.entries), bases):
+            names, new = self._joined(loose, bases)
+        else:
+            names, new = self._made_small(loose, bases)
         self._drop_packs([base for base in bases if base != new])
         for name in loose.entries:
             discard(loose.path(name))
@@ -240,84 +240,71 @@ class Maintenance:
             for folder in {os.path.dirname(loose.path(name)) for name in loose.entries}:
                 with suppress(OSError):
                     os.rmdir(folder)
-        return sources
+        return names
 
-    def _packed(self, sources: Mapping[bytes, Source]) -> str:
+    def _joined(self, loose: LooseSource, bases: Sequence[str]) -> tuple[Collection[bytes], str]:
+        """Put packs one behind the other; return what the new one holds, and its path."""
+        join = Join(loose, bases, pause=self._pause)
+        if join.repeats:
+            return self._made_small(loose, bases)
+        return join.names, self._written(len(join.names), join.fill, join.prove)
+
+    def _made_small(
+        self, loose: LooseSource, bases: Sequence[str]
+    ) -> tuple[Collection[bytes], str]:
+        """Tell one version of a file by another; return what the new pack holds, and its path."""
+        with ExitStack() as opened:
+            opened.enter_context(self._choice.without(bases, loose.entries))
+            sources: dict[bytes, Source] = {}
+            for base in bases:
+                pack = PackSource(base)
+                opened.callback(pack.close)
+                sources |= {name: pack for name in pack.entries if name not in sources}
+            sources |= {name: loose for name in loose.entries if name not in sources}
+            self._step, self._steps = 0, _PASSES * len(sources)
+
+            def fill(writer: PackStream) -> None:
+                Packer(sources, writer, pause=self._pause).run()
+
+            def prove_all(temporary: str, _: str) -> None:
+                try:
+                    prove(temporary, sources, pause=self._pause)
+                except UnreadableError:
+                    # What was copied as bytes may have been damaged before: then that is what is told.
+                    for name, source in sources.items():
+                        self._pause()
+                        source.read(name)
+                    raise
+
+            return sources, self._written(len(sources), fill, prove_all)
+
+    def _written(
+        self,
+        count: int,
+        fill: Callable[[PackStream], None],
+        prove: Callable[[str, str], None],
+    ) -> str:
         """Write one pack, proved and durable; return its path without suffix."""
         temporary = self._lock.temporary()
         try:
-            writer = PackStream(temporary, len(sources), disk=self._disk)
+            writer = PackStream(temporary, count, disk=self._disk)
             try:
-                packer = Packer(sources, writer, pause=self._pause)
-                if self._automatic and _is_light(sources):
-                    packer.copy()
-                else:
-                    packer.run()
+                fill(writer)
                 checksum = writer.finish()
             finally:
                 writer.close()
             self._disk.sync_folder(self._lock.folder)
             try:
-                prove(temporary, sources, pause=self._pause)
+                prove(temporary, checksum)
             except UnreadableError as error:
-                # What was copied as bytes may have been damaged before: then that is what is told.
-                for name, source in sources.items():
-                    self._pause()
-                    source.read(name)
+                if error.where != temporary + ".pack":
+                    raise
                 message = f"the new pack is damaged ({error}); what it was made of was kept"
                 raise CorruptRepositoryError(message, path=self._location.path) from error
             return self._packs.put(temporary, checksum)
         finally:
             for suffix in (".pack", ".idx"):
                 discard(temporary + suffix)
-
-    def _loose(self, left: set[bytes], unreadable: set[str]) -> LooseSource:
-        """Return the loose objects to be packed."""
-        loose = LooseSource(self._objects)
-        if self._automatic and not self._sampled():
-            return loose
-        names = (name for name in loose_names(self._objects) if name not in left)
-        for name in islice(names, _OBJECTS_MAX if self._automatic else None):
-            if loose.path(name) not in unreadable and not loose.add(name):
-                unreadable.add(loose.path(name))
-        return loose
-
-    def _chosen(self, loose: int, *, full: bool, unreadable: set[str]) -> list[str]:
-        """Return the packs to be replaced: those that are small against what is smaller still."""
-        sizes = self._sizes(unreadable)
-        if full:
-            return [base for _, base in sizes if not is_kept(base)]
-        factor = _FACTOR_AUTOMATIC if self._automatic else _FACTOR
-        taken, smaller = 0, loose
-        for number, (count, _) in enumerate(sizes, 1):
-            if self._automatic and smaller > _OBJECTS_MAX:
-                break
-            if count < factor * smaller:
-                taken = number
-            smaller += count
-        return [base for _, base in sizes[:taken] if not is_kept(base)]
-
-    def _sizes(self, unreadable: set[str]) -> list[tuple[int, str]]:
-        """Return the packs that may be replaced, and how many objects each holds, smallest first."""
-        retired = self._retired.names()
-        known, self._known = self._known, {}
-        found: list[tuple[int, str]] = []
-        for base in self._packs.replaceable():
-            if os.path.basename(base) in retired or base + ".pack" in unreadable:
-                continue
-            with suppress(FileNotFoundError):
-                count, size = self._known[base] = known.get(base) or _measured(base)
-                is_small = count <= _OBJECTS_MAX and size <= _PACK_BYTES_MAX
-                if is_small or not self._automatic:
-                    found.append((count, base))
-        return sorted(found)
-
-    def _sampled(self) -> int:
-        """Return how many loose objects there are in one folder of 256."""
-        try:
-            return len(os.listdir(os.path.join(self._objects, _SAMPLE)))
-        except FileNotFoundError:
-            return 0
 
     def _broken(self, where: str, loose: LooseSource) -> set[str]:
         """Return the files that are there and cannot be read: this one, and all loose ones."""
@@ -336,15 +323,18 @@ class Maintenance:
             return
         # What describes several packs at once must not name one that is gone.
         self._packs.forget_caches()
-        large = {base for base in bases if self._automatic and _count(base) >= _LARGE}
-        names = [os.path.basename(base) for base in bases if base not in large]
-        self._retired.add([*map(os.path.basename, large)], seconds=GRACE_SECONDS_LARGE)
-        self._retired.add(names, seconds=GRACE_SECONDS)
+        seconds = {
+            os.path.basename(base): GRACE_SECONDS_LARGE
+            if self._automatic and count(base) >= _LARGE
+            else GRACE_SECONDS
+            for base in bases
+        }
+        self._retired.add(seconds)
         if self._automatic:
             self._retired.drop()
         else:
             self._runtime.sleep(GRACE_SECONDS_ASKED)
-            self._retired.drop(also=names)
+            self._retired.drop(also=seconds)
 
     def _pause(self) -> None:
         """Tell how far it is; now and then let others go on, or stop here if that was asked for."""
@@ -355,29 +345,20 @@ class Maintenance:
             if self._is_stopped():
                 raise StoppedError
             if self._automatic:
+                self._relieve()
                 self._runtime.sleep(_REST_SECONDS)
             self._rested = self._runtime.monotonic()
 
-
-def _is_light(sources: Mapping[bytes, Source]) -> bool:
-    """Whether there is so little to be packed that making it small can wait until there is more."""
-    if len(sources) >= _COPIED_OBJECTS_MAX:
-        return False
-    stored = (source.entries[name] for name, source in sources.items())
-    return sum(each.end - each.start for each in stored) < _COPIED_BYTES_MAX
-
-
-def _measured(base: str) -> tuple[int, int]:
-    """Return how many objects a pack holds, and its bytes."""
-    return _count(base), os.stat(base + ".pack").st_size
-
-
-def _count(base: str) -> int:
-    """Return how many objects a pack holds, by its index."""
-    try:
-        with open(base + ".idx", "rb") as file:
-            file.seek(_COUNT_AT)
-            (count,) = struct.unpack(">I", file.read(4))
-    except (FileNotFoundError, struct.error):
-        return 0
-    return int(count)
+    def _relieve(self) -> None:
+        """While something is made small, put together what comes meanwhile, lest it piles up."""
+        now = self._runtime.monotonic()
+        if now - self._relieved < _RELIEF_SECONDS or not self._choice.is_at_work:
+            return
+        packs, loose = self._choice.pressure()
+        if packs >= _RELIEF_PACKS or loose >= LOOSE_MAX:
+            self._relieved = inf
+            step = self._step, self._steps
+            with suppress(RepositoryLockedError):
+                self._roll_up(hastily=True)
+            self._step, self._steps = step
+        self._relieved = self._runtime.monotonic()

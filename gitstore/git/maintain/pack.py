@@ -20,7 +20,7 @@ from gitstore.git.maintain.order import ordered
 from gitstore.git.maintain.sources import PackSource, UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gitstore.git.files import Disk
     from gitstore.git.maintain.sources import Source
@@ -68,6 +68,19 @@ class PackStream:
         reach = packformat.distance(self._size - offset)
         head = packformat.entry_header(packformat.OFS_DELTA, size) + reach
         self._add(name, head, packed, depth=depth + 1)
+
+    def add_pack(self, body: bytes | memoryview, entries: Iterable[packformat.Entry]) -> None:
+        """Add all of another pack as it is there, for objects that no delta will be added for."""
+        shift = self._size - len(packformat.pack_header(0))
+        for name, crc, offset in entries:
+            self.places[name] = offset + shift, 0
+            self._sums[name] = crc
+        self._size += len(body)
+        # Not all of a large one once more.
+        for at in range(0, len(body), _BUFFER_BYTES):
+            self._buffer += body[at : at + _BUFFER_BYTES]
+            if len(self._buffer) > _BUFFER_BYTES:
+                self._flush()
 
     def finish(self) -> str:
         """Write what is left and the index, and make both durable; return the pack's checksum."""
@@ -134,15 +147,6 @@ class Packer:
         for name in order.others:
             self._place(name, self.add_whole)
 
-    def copy(self) -> None:
-        """Add every object as it is stored now: in a fraction of the time, and no smaller.
-
-        Raises:
-            UnreadableError: one of them is damaged, or gone.
-        """
-        for name in self._stored:
-            self._place(name, self._copy_whole)
-
     def _place_all(self, path: _Chain, versions: list[bytes]) -> None:
         for name in versions:
             self._place(name, path.add)
@@ -172,14 +176,6 @@ class Packer:
         packed = self._sources[name].packed(name)
         assert packed is not None
         self._writer.add_delta(name, base, self._stored[name].size, packed)
-
-    def _copy_whole(self, name: bytes) -> None:
-        packed = self._sources[name].packed(name)
-        if packed is None:
-            self.add_whole(name)
-        else:
-            stored = self._stored[name]
-            self._writer.add(name, stored.kind, stored.size, packed)
 
     def _read(self, name: bytes) -> bytes:
         self._pause()

@@ -15,7 +15,7 @@ from gitstore.git.maintain.sources import names_in
 from gitstore.git.repack import is_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from gitstore.git.repack import Packs
     from gitstore.types import Runtime
@@ -48,13 +48,11 @@ class Retired:
         left = (at - now for at in replaced.read(self._common).values())
         return max((each for each in left if each <= GRACE_SECONDS), default=None)
 
-    def add(self, names: Collection[str], *, seconds: float) -> None:
+    def add(self, names: Mapping[str, float]) -> None:
         """Note packs that were replaced just now, to go in so many seconds."""
-        if names:
-            due = self._runtime.clock() + seconds
-            replaced.write(
-                self._common, {**replaced.read(self._common), **dict.fromkeys(names, due)}
-            )
+        now = self._runtime.clock()
+        listed = {name: now + seconds for name, seconds in names.items()}
+        replaced.write(self._common, {**replaced.read(self._common), **listed})
 
     def drop(self, also: Collection[str] = ()) -> None:
         """Remove the packs whose time has come, and others, if what is in them is also elsewhere.
@@ -62,14 +60,16 @@ class Retired:
         That is looked up, not believed: what replaced a pack may itself be gone.
         """
         listed = replaced.read(self._common)
+        if not listed:
+            return
         now = self._runtime.clock()
+        bases = {os.path.basename(base): base for base in self._packs.bases()}
         # A clock that was put back must not keep them for ever.
         due = {name for name, at in listed.items() if not now < at <= now + GRACE_SECONDS_LARGE}
-        due |= set(sorted(listed, key=lambda name: listed[name])[:-_PACKS_MAX])
         due |= set(also) & set(listed)
+        due |= set(sorted(listed, key=listed.__getitem__)[:-_PACKS_MAX])
         if not due:
             return
-        bases = {os.path.basename(base): base for base in self._packs.bases()}
         held = {bases[name]: _names(bases[name]) for name in due if name in bases}
         missing = set[bytes]().union(*held.values())
         for base in sorted((bases[name] for name in set(bases) - set(listed)), key=_age):
@@ -80,8 +80,7 @@ class Retired:
         if gone:
             # git may have made an index over several packs since, and would rely on it.
             self._packs.forget_caches()
-        for base in gone:
-            self._packs.remove(base)
+            self._packs.remove(*gone)
         replaced.write(self._common, {name: at for name, at in listed.items() if name not in due})
 
 

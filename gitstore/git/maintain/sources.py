@@ -18,6 +18,7 @@ from dulwich import pack as dulwich_pack
 from dulwich.errors import ApplyDeltaError
 
 from gitstore.git.objects import OBJECT_BYTES_MAX, framed
+from gitstore.git.packformat import Entry, pack_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -212,6 +213,54 @@ class PackSource:
         return True
 
 
+class WholePack:
+    """One pack, all of it in memory, as its checksums say it was written."""
+
+    def __init__(self, base: str) -> None:
+        """Read a pack by its path without suffix.
+
+        Raises:
+            UnreadableError: it is gone, damaged, or of another version.
+        """
+        self._where = base + ".pack"
+        try:
+            with open(self._where, "rb") as file:
+                self._data = file.read()
+            index, count = _index(base)
+            ids = _NAMES_START + ID_BYTES * count
+            names = [index[at : at + ID_BYTES] for at in range(_NAMES_START, ids, ID_BYTES)]
+            numbers = struct.unpack_from(f">{2 * count}I", index, ids)
+        except (OSError, *_FAILURES) as error:
+            raise UnreadableError(self._where, error) from error
+        #: In the order of their ids.
+        self.entries = [*map(Entry, names, numbers[:count], numbers[count:])]
+        self.checksum = self._data[-_TRAILER_BYTES:]
+        header = pack_header(count)
+        if (
+            not self._data.startswith(header)
+            or sha1(self._data[:-_TRAILER_BYTES], usedforsecurity=False).digest() != self.checksum
+            or index[-2 * _TRAILER_BYTES : -_TRAILER_BYTES] != self.checksum
+        ):
+            raise UnreadableError(self._where, "is not as it was written")
+        #: All entries, without what stands in front of and behind them.
+        self.body = memoryview(self._data)[len(header) : -_TRAILER_BYTES]
+
+    def check(self, entry: Entry) -> None:
+        """Hash an object that is stored whole.
+
+        Raises:
+            UnreadableError: it is damaged.
+        """
+        try:
+            kind, size, start = _header(self._data, entry.offset)
+            data = zlib.decompressobj().decompress(self._data[start:], size + 1)
+            is_good = len(data) == size and _id_of(kind, data) == entry.name
+        except _FAILURES as error:
+            raise UnreadableError(self._where, f"{entry.name.hex()}: {error}") from error
+        if not is_good:
+            raise UnreadableError(self._where, f"{entry.name.hex()} is another object")
+
+
 class LooseSource:
     """The loose objects of a repository that can be read."""
 
@@ -318,7 +367,7 @@ def _id_of(kind: int, data: bytes) -> bytes:
     return sha1(framed(KINDS[kind], data), usedforsecurity=False).digest()
 
 
-def _header(data: mmap.mmap, at: int) -> tuple[int, int, int]:
+def _header(data: mmap.mmap | bytes, at: int) -> tuple[int, int, int]:
     """Return kind and size of an entry, and where what follows begins."""
     byte = data[at]
     at += 1

@@ -1,0 +1,163 @@
+"""What a run of maintenance takes on: small packs, as `git repack --geometric`, and loose objects."""
+
+from __future__ import annotations
+
+import os
+import struct
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from gitstore.git.maintain.sources import LooseSource, loose_names
+from gitstore.git.repack import is_kept
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator
+
+    from gitstore.git.maintain.retired import Retired
+    from gitstore.git.repack import Packs
+
+#: A pack stays as it is while it holds so many times what is newer and smaller.
+_FACTOR: Final = 2
+#: The same for an automatic run, which comes often, and a pack that it has made small.
+_FACTOR_COSTLY: Final = 0.7
+#: What an automatic run takes on at most, so that it ends: objects, and bytes of one pack.
+_OBJECTS_MAX: Final = 50_000
+_PACK_BYTES_MAX: Final = 256 << 20
+#: What an automatic run only puts together: objects, and bytes of packs.
+_JOINED_OBJECTS_MAX: Final = 8192
+_JOINED_BYTES_MAX: Final = 16 << 20
+#: About so many loose objects are too much.
+LOOSE_MAX: Final = 512
+#: Where an index says how many objects there are: the last number of its fan.
+_COUNT_AT: Final = 8 + 4 * 255
+#: One folder of loose objects, which stands for all: ids are as good as random.
+_SAMPLE: Final = "17"
+_FOLDERS: Final = 256
+
+
+class Choice:
+    """What there is to be packed in one repository. Belongs to one thread."""
+
+    def __init__(self, common: str, packs: Packs, retired: Retired, *, is_automatic: bool) -> None:
+        self._objects = os.path.join(common, "objects")
+        self._packs = packs
+        self._retired = retired
+        self._is_automatic = is_automatic
+        #: How many objects each pack holds, and its bytes: with its name, neither ever changes.
+        self._known: dict[str, tuple[int, int]] = {}
+        self._busy: tuple[Collection[str], Collection[bytes]] = (), ()
+
+    @contextmanager
+    def without(self, bases: Collection[str], loose: Collection[bytes]) -> Generator[None]:
+        """Leave some packs and loose objects out, while somebody is at work on them."""
+        before, self._busy = self._busy, (bases, loose)
+        try:
+            yield
+        finally:
+            self._busy = before
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something is left out."""
+        return any(self._busy)
+
+    def pressure(self) -> tuple[int, int]:
+        """Return how many packs could be replaced, and about how many loose objects there are.
+
+        Loose ones are estimated from one folder of 256, as `git gc` does it.
+        """
+        sample = bytes.fromhex(_SAMPLE)
+        busy = sum(name.startswith(sample) for name in self._busy[1])
+        return len(self._sizes(())), (self._sampled() - busy) * _FOLDERS
+
+    def loose(self, left: Collection[bytes], unreadable: set[str], *, hastily: bool) -> LooseSource:
+        """Return the loose objects to be packed.
+
+        With `hastily` only when there are many, and no more than can be put together: a reader that has
+        just learned of an object, and looks into packs first, then finds it loose.
+        """
+        loose = LooseSource(self._objects)
+        if self._is_automatic and self._sampled() < (LOOSE_MAX // _FOLDERS if hastily else 1):
+            return loose
+        busy = self._busy[1]
+        names = (
+            name for name in loose_names(self._objects) if name not in left and name not in busy
+        )
+        most = _JOINED_OBJECTS_MAX // 2 if hastily else _OBJECTS_MAX
+        for name in islice(names, most if self._is_automatic else None):
+            if loose.path(name) not in unreadable and not loose.add(name):
+                unreadable.add(loose.path(name))
+        return loose
+
+    def packs(
+        self,
+        loose: int,
+        *,
+        full: bool = False,
+        hastily: bool = False,
+        unreadable: Collection[str] = (),
+    ) -> list[str]:
+        """Return the packs to be replaced: those that are small against what is smaller still.
+
+        With `hastily`, as many of them as can be put together.
+        """
+        sizes = self._sizes(unreadable)
+        if hastily:
+            sizes = [each for each in sizes if self.is_light(0, [each[1]])]
+        taken, smaller = (len(sizes) if full else 0), loose
+        for number, (held, base) in enumerate(sizes, 1):
+            if self._is_automatic and smaller > _OBJECTS_MAX:
+                break
+            is_costly = self._is_automatic and not self.is_light(0, [base])
+            if held < (_FACTOR_COSTLY if is_costly else _FACTOR) * smaller:
+                taken = max(taken, number)
+            smaller += held
+        chosen = [base for _, base in sizes[:taken] if not is_kept(base)]
+        while hastily and chosen and not self.is_light(loose, chosen):
+            chosen.pop()
+        return chosen
+
+    def is_light(self, loose: int, bases: Collection[str]) -> bool:
+        """Whether that is so little that making it small can wait until there is more."""
+        known = [self._known[base] for base in bases]
+        held = loose + sum(each for each, _ in known)
+        return held < _JOINED_OBJECTS_MAX and sum(size for _, size in known) < _JOINED_BYTES_MAX
+
+    def _sizes(self, unreadable: Collection[str]) -> list[tuple[int, str]]:
+        """Return the packs that may be replaced, and how many objects each holds, smallest first."""
+        retired = self._retired.names()
+        known, self._known = self._known, {}
+        found: list[tuple[int, str]] = []
+        for base in self._packs.replaceable():
+            if os.path.basename(base) in retired or base + ".pack" in unreadable:
+                continue
+            with suppress(FileNotFoundError):
+                held, size = self._known[base] = known.get(base) or _measured(base)
+                is_small = held <= _OBJECTS_MAX and size <= _PACK_BYTES_MAX
+                if base not in self._busy[0] and (is_small or not self._is_automatic):
+                    found.append((held, base))
+        return sorted(found)
+
+    def _sampled(self) -> int:
+        """Return how many loose objects there are in one folder of 256."""
+        try:
+            return len(os.listdir(os.path.join(self._objects, _SAMPLE)))
+        except FileNotFoundError:
+            return 0
+
+
+def count(base: str) -> int:
+    """Return how many objects a pack holds, by its index."""
+    try:
+        with open(base + ".idx", "rb") as file:
+            file.seek(_COUNT_AT)
+            (held,) = struct.unpack(">I", file.read(4))
+    except (FileNotFoundError, struct.error):
+        return 0
+    return int(held)
+
+
+def _measured(base: str) -> tuple[int, int]:
+    """Return how many objects a pack holds, and its bytes."""
+    return count(base), os.stat(base + ".pack").st_size

@@ -1,0 +1,68 @@
+"""Packs put one behind the other as they are, byte for byte, until there is enough to be made small.
+
+A delta says how far before it its base is: where packs stay whole, that stays as it is. So no entry of a
+pack is looked at; that it has come whole is proved by the checksums of the old packs and the new one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitstore.git.deflate import LEVEL_DEFAULT, deflate
+from gitstore.git.maintain.sources import UnreadableError, WholePack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gitstore.git.maintain.pack import PackStream
+    from gitstore.git.maintain.sources import LooseSource
+
+
+class Join:
+    """Some packs and loose objects, to become one pack."""
+
+    def __init__(
+        self, loose: LooseSource, bases: Sequence[str], *, pause: Callable[[], None]
+    ) -> None:
+        """Read packs, named by their paths without suffix.
+
+        Raises:
+            UnreadableError: one of them is gone, damaged, or of another version.
+        """
+        self._loose = loose
+        self._packs = [WholePack(base) for base in bases]
+        #: Called between two files; may raise to give up.
+        self._pause = pause
+        packed = [entry.name for pack in self._packs for entry in pack.entries]
+        self.names = {*packed, *loose.entries}
+        #: Whether something is there twice: one copy would go, and only reading tells which is good.
+        self.repeats = len(self.names) < len(packed) + len(loose.entries)
+
+    def fill(self, stream: PackStream) -> None:
+        """Add every object, the loose ones compressed in haste.
+
+        Raises:
+            UnreadableError: a loose one is damaged, or gone.
+        """
+        for pack in self._packs:
+            self._pause()
+            stream.add_pack(pack.body, pack.entries)
+        self._packs.clear()
+        for name, stored in self._loose.entries.items():
+            self._pause()
+            data = self._loose.read(name)
+            stream.add(name, stored.kind, len(data), deflate(data, LEVEL_DEFAULT))
+
+    def prove(self, base: str, checksum: str) -> None:
+        """Read the new pack back: it is what was written, and the objects that were loose are in it.
+
+        Raises:
+            UnreadableError: it is not, or one of them is not what its name says.
+        """
+        new = WholePack(base)
+        if new.checksum.hex() != checksum or {entry.name for entry in new.entries} != self.names:
+            raise UnreadableError(base + ".pack", "does not hold what it should")
+        for entry in new.entries:
+            if entry.name in self._loose.entries:
+                self._pause()
+                new.check(entry)

@@ -1,0 +1,195 @@
+"""What came last is put together as it is: byte for byte, proved, and beside what is made small."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gitstore.blocking import system_runtime
+from gitstore.errors import CorruptRepositoryError
+from gitstore.git import packwrite, replaced
+from gitstore.git.files import Disk
+from gitstore.git.maintain import choice
+from gitstore.git.maintain import maintenance as maintain
+from gitstore.git.maintain.pack import PackStream
+from gitstore.git.maintain.sources import BLOB, PackSource
+from gitstore.git.staged import object_id
+from tests.git.test_maintain import (
+    contents,
+    deltas,
+    explode,
+    fill,
+    git_folder,
+    loose,
+    packs,
+    work,
+)
+from tests.gitcommand import assert_git_is_content, run_git
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HEADER_BYTES = 12
+_CHECKSUM_BYTES = 20
+
+
+def body(path: Path, pack: str) -> bytes:
+    data = (git_folder(path) / "objects/pack" / (pack + ".pack")).read_bytes()
+    return data[_HEADER_BYTES:-_CHECKSUM_BYTES]
+
+
+def live(path: Path) -> set[str]:
+    """Return the packs that nothing has replaced."""
+    return packs(path) - set(replaced.read(str(git_folder(path))))
+
+
+def damage(file: Path, at: int) -> bytes:
+    data = bytearray(file.read_bytes())
+    data[at] ^= 0x55
+    file.chmod(0o644)
+    file.write_bytes(data)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_packs_are_put_together_as_they_are(tmp_path: Path, by_id: bool) -> None:
+    """With deltas that say how far before them their base is, and with some that name it."""
+    path = tmp_path / "store"
+    fill(path, saves=10)
+    run_git(path, "config", "repack.useDeltaBaseOffset", str(not by_id).lower())
+    run_git(path, "repack", "-adfq")
+    fill(path, saves=14, first=10)
+    before, old = contents(path), packs(path)
+    had = sum(deltas(path, each) for each in old)
+    assert had > 0
+    bodies = [body(path, each) for each in old]
+    assert work(path, automatic=True).put_together()
+    (new,) = live(path)
+    assert all(each in body(path, new) for each in bodies)
+    assert len(body(path, new)) == sum(map(len, bodies))
+    assert deltas(path, new) == had
+    for each in old:
+        for suffix in (".idx", ".pack"):
+            (path / "objects/pack" / (each + suffix)).unlink(missing_ok=True)
+    assert contents(path) == before
+    assert_git_is_content(path)
+
+
+def test_loose_objects_are_put_together_when_there_are_many(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    fill(path, saves=9)
+    # One that is in the folder that stands for all.
+    text = next(text for text in map(str, count()) if object_id("blob", text.encode())[:2] == "17")
+    few = {run_git(path, "hash-object", "-w", "--stdin", given=text.encode()).strip()}
+    assert work(path, automatic=True).put_together()
+    assert loose(path) == few
+    assert len(live(path)) == 1
+    names = [f"object {number}" for number in range(700)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    run_git(tmp_path, "--git-dir", str(path), "hash-object", "-w", *names)
+    before = contents(path)
+    assert work(path, automatic=True).put_together()
+    assert not loose(path)
+    assert contents(path) == before
+    assert_git_is_content(path)
+
+
+@pytest.mark.parametrize(("suffix", "at"), [(".pack", 40), (".pack", 5), (".pack", -1), (".idx", 1100)])  # fmt: skip
+def test_a_pack_that_is_not_as_it_was_written_stays(tmp_path: Path, suffix: str, at: int) -> None:
+    path = tmp_path / "store"
+    fill(path, saves=9)
+    old = packs(path)
+    broken = sorted(old)[3]
+    bodies = [body(path, each) for each in old - {broken}]
+    file = path / "objects/pack" / (broken + suffix)
+    data = damage(file, at)
+    work(path, automatic=True).put_together()
+    (new,) = live(path) - {broken}
+    assert file.read_bytes() == data
+    assert broken in live(path)
+    assert all(each in body(path, new) for each in bodies)
+
+
+def test_of_two_copies_the_good_one_stays(tmp_path: Path) -> None:
+    """The bad one has good checksums, and so has the index that names it."""
+    path = tmp_path / "store"
+    fill(path, saves=9)
+    name = bytes.fromhex(run_git(path, "rev-parse", "main~3:.gitattributes").strip())
+    temporary = tmp_path / "made"
+    stream = PackStream(str(temporary), 1, disk=Disk("process"))
+    stream.add(name, BLOB, 3, zlib.compress(b"bad"))
+    checksum = stream.finish()
+    bad = path / "objects/pack" / f"pack-{checksum}"
+    for suffix in (".pack", ".idx"):
+        temporary.with_suffix(suffix).rename(bad.with_suffix(suffix))
+    work(path, automatic=True).put_together()
+    assert bad.name in live(path)
+    (new,) = live(path) - {bad.name}
+    assert PackSource(str(path / "objects/pack" / new)).read(name) != b"bad"
+
+
+def test_what_cannot_be_read_back_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    fill(path)
+    before, kept = contents(path), packs(path)
+    finish = PackStream.finish
+
+    def damaged(stream: PackStream) -> str:
+        checksum = finish(stream)
+        (file,) = (path / "gitstore/maintenance").glob("*.pack")
+        damage(file, 200)
+        return checksum
+
+    monkeypatch.setattr(PackStream, "finish", damaged)
+    with pytest.raises(CorruptRepositoryError, match="was kept"):
+        work(path, automatic=True).put_together()
+    assert (contents(path), packs(path)) == (before, kept)
+
+
+def test_a_loose_object_that_was_packed_wrongly_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    fill(path)
+    explode(path)
+    monkeypatch.setattr(choice, "LOOSE_MAX", 0)
+    monkeypatch.setattr(
+        "gitstore.git.maintain.join.deflate", lambda data, level: zlib.compress(data[:-1], level)
+    )
+    before, kept = contents(path), loose(path)
+    with pytest.raises(CorruptRepositoryError, match="was kept"):
+        work(path, automatic=True).put_together()
+    assert (contents(path), loose(path), packs(path)) == (before, kept, set())
+
+
+def test_what_comes_while_a_store_is_made_small_is_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    monkeypatch.setattr(packwrite, "SMALL_PACKS_MAX", 1000)
+    monkeypatch.setattr(choice, "_JOINED_OBJECTS_MAX", 150)
+    fill(path, saves=60)
+    assert not work(path, automatic=True).put_together()
+    # It rests and looks after each object.
+    monkeypatch.setattr(maintain, "_WORK_SECONDS", -1.0)
+    monkeypatch.setattr(maintain, "_RELIEF_SECONDS", 0.0)
+    before, saves = live(path), 60
+
+    def save(_: float) -> None:
+        nonlocal saves
+        assert before <= live(path)
+        if saves < 120 and len(live(path)) < len(before) + 12:
+            fill(path, saves=3, first=saves)
+            saves += 3
+
+    work(path, automatic=True, runtime=replace(system_runtime(), sleep=save)).run()
+    assert saves == 120
+    assert run_git(path, "rev-list", "--count", "main").strip() == "121"
+    assert_git_is_content(path)
