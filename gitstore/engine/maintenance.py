@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from gitstore.types import Runtime
 
 #: Writes between two looks at how much has piled up.
-_WRITES: Final = 8
+_WRITES: Final = 6
 #: What is too much: well before readers feel it, and writers change to loose objects.
-PACKS_MAX: Final = 12
+PACKS_MAX: Final = 8
 #: Rounds of work after one look.
 _ROUNDS: Final = 4
 #: How often it looks whether the process ends while it waits for readers.

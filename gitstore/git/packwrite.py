@@ -8,11 +8,12 @@ names that git's have, so that `git prune` removes what a crash leaves.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from hashlib import sha1
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
-from gitstore.git import keep, packformat, replaced
+from gitstore.git import keep, packformat
 from gitstore.git.barrier import Barrier
 from gitstore.git.deflate import LEVEL_DEFAULT, configured_level, deflate
 from gitstore.git.deltas import splice
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from gitstore.git.staged import StagedObject
     from gitstore.types import Runtime
 
-#: Small packs at which a publication writes loose objects instead: readers look into every pack.
-SMALL_PACKS_MAX: Final = 20
+#: Packs at which a publication writes loose objects instead: readers look into every pack.
+SMALL_PACKS_MAX: Final = 18
+#: Large packs that count among them: more than that leave no less room for small ones.
+_LARGE_PACKS_MAX: Final = 10
 #: Packs of any size at which it does so (git's ``gc.autoPackLimit``).
 PACKS_MAX: Final = 50
 #: Bytes; smaller packs are small.
@@ -40,6 +43,9 @@ _DELTA_BYTES_MIN: Final = 256
 #: Bytes; a shorter delta is little more than ids, in which there is nothing to compress.
 _SHORT: Final = 64
 _ATTEMPTS: Final = 5
+#: Stands for the last change of a folder that is not there, and for one that was not seen.
+_NONE: Final = -1
+_UNKNOWN: Final = -2
 
 
 class Written(NamedTuple):
@@ -76,7 +82,7 @@ class PackWriter:
         self._disk = disk
         self._runtime = runtime
         self._config = config
-        self._census = Census(-1, 0, 0)
+        self._census = Census(_NONE, 0, 0)
 
     def census(self) -> Census:
         """Return how many packs there are: listed once, then counted as they are written."""
@@ -105,7 +111,7 @@ class PackWriter:
             os.path.join(self._folder, f"tmp_{kind}_{token}") for kind in ("pack", "idx")
         )
         before = self.census()
-        if before.stamp < 0:
+        if before.stamp == _NONE:
             self._disk.make_folder(self._folder)
         # Before it is there: who drops packs must not have seen it without.
         keep.keep(self._common, base, disk=self._disk)
@@ -116,10 +122,12 @@ class PackWriter:
         except BaseException:
             written.discard()
             raise
-        return written
+        return written._replace(before=before._replace(stamp=_stamp(self._folder)))
 
     def place(self, written: Written, barrier: Barrier) -> None:
         """Give the files of a pack their names, which are durable behind the next barrier."""
+        # What came and went since it was staged is not counted in yet.
+        is_current = written.before.stamp == _stamp(self._folder)
         for left in reversed(range(_ATTEMPTS)):
             try:
                 self._rename(written)
@@ -135,7 +143,8 @@ class PackWriter:
                 break
         barrier.add_folder(self._folder)
         small = written.before.small + (sum(map(len, written.parts)) < SMALL_PACK_BYTES)
-        self._census = Census(_stamp(self._folder), small, written.before.total + 1)
+        stamp = _stamp(self._folder) if is_current else _UNKNOWN
+        self._census = Census(stamp, small, written.before.total + 1)
 
     def release(self, base: str) -> None:
         """Leave a pack to git again: a ref names what is in it, or nobody will."""
@@ -145,20 +154,21 @@ class PackWriter:
             self._census = self._census._replace(stamp=_stamp(self._folder))
 
     def _count(self) -> Census:
-        """Count the packs: not those that somebody wants to keep as they are, nor what goes soon."""
+        """Count the packs that are in the way of readers, but not those that somebody keeps as they are."""
         stamp = _stamp(self._folder)
         small = total = 0
-        gone = replaced.read(self._common)
         try:
             with os.scandir(self._folder) as found:
-                sizes = {item.name: item.stat().st_size for item in found}
+                names = {item.name for item in found}
         except FileNotFoundError:
-            sizes = {}
-        for name, size in sizes.items():
+            names = set[str]()
+        for name in names:
             base, suffix = os.path.splitext(name)
-            if suffix == ".pack" and base + ".keep" not in sizes and base not in gone:
-                total += 1
-                small += size < SMALL_PACK_BYTES
+            if suffix == ".pack" and base + ".keep" not in names:
+                # Some may go meanwhile.
+                with suppress(FileNotFoundError):
+                    small += os.stat(os.path.join(self._folder, name)).st_size < SMALL_PACK_BYTES
+                    total += 1
         return Census(stamp, small, total)
 
     def _write_files(self, written: Written, barrier: Barrier) -> None:
@@ -220,11 +230,12 @@ def _compressed(kind: str, data: bytes, level: int) -> bytes:
 
 
 def _is_crowded(census: Census) -> bool:
-    return census.small >= SMALL_PACKS_MAX or census.total >= PACKS_MAX
+    large = min(census.total - census.small, _LARGE_PACKS_MAX)
+    return census.small + large >= SMALL_PACKS_MAX or census.total >= PACKS_MAX
 
 
 def _stamp(folder: str) -> int:
     try:
         return os.stat(folder).st_mtime_ns
     except OSError:
-        return -1
+        return _NONE

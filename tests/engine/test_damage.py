@@ -108,7 +108,7 @@ def make_template(path: Path) -> Template:
     """Make a store of 17 commits: some packed, some loose, with a tag, a rev file and a cache."""
     template = Template(path)
     with BlockingSessionStore.open(
-        path, create=True, durability="process", runtime=RUNTIME
+        path, create=True, durability="process", runtime=RUNTIME, auto_maintain=False
     ) as store:
         for step in range(8):
             _save(store, IDS[step % 3], step)

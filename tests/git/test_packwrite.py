@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -189,12 +190,10 @@ def test_packs_are_counted_as_they_come_and_go(
     assert not packs.is_crowded()
     paths[0].with_suffix(".keep").unlink()
     assert packs.is_crowded()
-    # Some are about to go.
+    # One is about to go, but readers still look into it.
     (folder / "gitstore/maintenance").mkdir(parents=True, exist_ok=True)
-    replaced.write(str(folder), {paths[0].stem: 0, "pack-gone": 0})
-    assert not packs.is_crowded()
-    assert packs.census().total == 2
-    replaced.write(str(folder), {})
+    replaced.write(str(folder), {paths[0].stem: 0})
+    assert packs.is_crowded()
     packs = writer(folder)
     assert packs.is_crowded()
     # git makes one of all.
@@ -215,3 +214,45 @@ def test_a_large_pack_is_not_counted_as_a_small_one(
         staged.add("blob", random.Random(number).randbytes(size))
         packs.release(written(packs, staged).path)
     assert packs.census()[1:] == (1, 2) == writer(folder).census()[1:]
+    monkeypatch.setattr(packwrite, "SMALL_PACKS_MAX", 2)
+    assert packs.is_crowded()
+    # However many of them there are, some small ones may come.
+    monkeypatch.setattr(packwrite, "_LARGE_PACKS_MAX", 0)
+    assert not packs.is_crowded()
+
+
+def test_a_pack_that_goes_while_they_are_counted_hides_no_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        staged = Staged()
+        staged.add("blob", b"%d" % number)
+        packs = writer(folder)
+        packs.release(written(packs, staged).path)
+    stat, gone = os.stat, list[str]()
+
+    def late(path: str) -> os.stat_result:
+        if path.endswith(".pack") and not gone:
+            gone.append(path)
+            os.unlink(path)
+        return stat(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", late)
+        total = writer(folder).census().total
+    assert total == 2
+
+
+def test_packs_that_come_while_one_is_written_are_counted(folder: Path) -> None:
+    packs, other = writer(folder), writer(folder)
+    staged, others = Staged(), Staged()
+    staged.add("blob", b"ours")
+    others.add("blob", b"theirs")
+    with Barrier(Disk("full")) as barrier:
+        waiting = packs.stage(staged.objects(), barrier)
+        other.release(written(other, others).path)
+        # However coarse the clock of the file system is.
+        os.utime(folder / "objects/pack", (2e9, 2e9))
+        packs.place(waiting, barrier)
+    packs.release(waiting.path)
+    assert packs.census().total == 2

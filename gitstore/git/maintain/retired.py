@@ -27,7 +27,9 @@ GRACE_SECONDS_ASKED: Final = 0.25
 #: As the first, for large packs, which readers work on for longer.
 GRACE_SECONDS_LARGE: Final = 10.0
 #: Readers look into them as well: when there are more, some go earlier.
-_PACKS_MAX: Final = 16
+_PACKS_MAX: Final = 7
+#: Bytes of an index of about 16 objects, more than a save has.
+_INDEX_BYTES_MIN: Final = 1500
 
 
 class Retired:
@@ -67,7 +69,13 @@ class Retired:
         # A clock that was put back must not keep them for ever.
         due = {name for name, at in listed.items() if not now < at <= now + GRACE_SECONDS_LARGE}
         due |= set(also) & set(listed)
-        due |= set(sorted(listed, key=listed.__getitem__)[:-_PACKS_MAX])
+        if len(listed) > _PACKS_MAX:
+            # Those of a few saves first: who misses one finds it in another that stays.
+            worth = {
+                name: (_index_bytes(bases.get(name)) >= _INDEX_BYTES_MIN, at)
+                for name, at in listed.items()
+            }
+            due |= set(sorted(listed, key=worth.__getitem__)[:-_PACKS_MAX])
         if not due:
             return
         held = {bases[name]: _names(bases[name]) for name in due if name in bases}
@@ -90,6 +98,14 @@ def _names(base: str) -> set[bytes]:
         return names_in(base)
     except (OSError, ValueError):
         return {base.encode()}
+
+
+def _index_bytes(base: str | None) -> int:
+    """Return how large the index of a pack is: it tells about how many objects there are."""
+    try:
+        return 0 if base is None else os.stat(base + ".idx").st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _age(base: str) -> float:
