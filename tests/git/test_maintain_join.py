@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,9 +82,12 @@ def test_packs_are_put_together_as_they_are(tmp_path: Path, by_id: bool) -> None
 def test_loose_objects_are_put_together_when_there_are_many(tmp_path: Path) -> None:
     path = tmp_path / "store"
     fill(path, saves=9)
-    # One that is in the folder that stands for all.
-    text = next(text for text in map(str, count()) if object_id("blob", text.encode())[:2] == "17")
-    few = {run_git(path, "hash-object", "-w", "--stdin", given=text.encode()).strip()}
+    # Two that are in one of the folders that stand for all.
+    texts = (text for text in map(str, count()) if object_id("blob", text.encode())[:2] == "17")
+    few = {
+        run_git(path, "hash-object", "-w", "--stdin", given=text.encode()).strip()
+        for text in islice(texts, 2)
+    }
     assert work(path, automatic=True).put_together()
     assert loose(path) == few
     assert len(live(path)) == 1

@@ -28,12 +28,13 @@ _PACK_BYTES_MAX: Final = 256 << 20
 _JOINED_OBJECTS_MAX: Final = 8192
 _JOINED_BYTES_MAX: Final = 16 << 20
 #: About so many loose objects are too much.
-LOOSE_MAX: Final = 512
+LOOSE_MAX: Final = 256
 #: Where an index says how many objects there are: the last number of its fan.
 _COUNT_AT: Final = 8 + 4 * 255
-#: One folder of loose objects, which stands for all: ids are as good as random.
-_SAMPLE: Final = "17"
-_FOLDERS: Final = 256
+#: Folders of loose objects that stand for all 256: ids are as good as random. By one of them, as `git gc`
+#: does it, four times too many are now and then taken for few.
+_SAMPLE: Final = frozenset(range(0x17, 256, 32))
+_EACH: Final = 256 // len(_SAMPLE)
 
 
 class Choice:
@@ -63,22 +64,17 @@ class Choice:
         return any(self._busy)
 
     def pressure(self) -> tuple[int, int]:
-        """Return how many packs could be replaced, and about how many loose objects there are.
-
-        Loose ones are estimated from one folder of 256, as `git gc` does it.
-        """
-        sample = bytes.fromhex(_SAMPLE)
-        busy = sum(name.startswith(sample) for name in self._busy[1])
-        return len(self._sizes(())), (self._sampled() - busy) * _FOLDERS
+        """Return how many packs could be replaced, and about how many loose objects there are."""
+        return len(self._sizes(())), self._loose_count()
 
     def loose(self, left: Collection[bytes], unreadable: set[str], *, hastily: bool) -> LooseSource:
         """Return the loose objects to be packed.
 
-        With `hastily` only when there are many, and no more than can be put together: a reader that has
-        just learned of an object, and looks into packs first, then finds it loose.
+        In an automatic run only when there are many: a reader that has just learned of an object, and
+        looks into packs first, then finds it loose. With `hastily` no more than can be put together.
         """
         loose = LooseSource(self._objects)
-        if self._is_automatic and self._sampled() < (LOOSE_MAX // _FOLDERS if hastily else 1):
+        if self._is_automatic and self._loose_count() < LOOSE_MAX:
             return loose
         busy = self._busy[1]
         names = (
@@ -139,12 +135,13 @@ class Choice:
                     found.append((held, base))
         return sorted(found)
 
-    def _sampled(self) -> int:
-        """Return how many loose objects there are in one folder of 256."""
-        try:
-            return len(os.listdir(os.path.join(self._objects, _SAMPLE)))
-        except FileNotFoundError:
-            return 0
+    def _loose_count(self) -> int:
+        """Return about how many loose objects there are."""
+        found = -sum(name[0] in _SAMPLE for name in self._busy[1])
+        for folder in _SAMPLE:
+            with suppress(FileNotFoundError):
+                found += len(os.listdir(os.path.join(self._objects, f"{folder:02x}")))
+        return found * _EACH
 
 
 def count(base: str) -> int:
