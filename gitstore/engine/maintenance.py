@@ -155,7 +155,7 @@ class Maintainer:
         while (left := work.grace_left()) is not None:
             if left <= 0:
                 work.drop_replaced()
-                break
+                continue
             until = self._runtime.monotonic() + left
             while left > 0:
                 with self._mutex:

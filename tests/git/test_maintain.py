@@ -446,19 +446,71 @@ def test_only_so_many_replaced_packs_stay(tmp_path: Path) -> None:
     path = tmp_path / "store"
     now = [1000.0]
     runtime = replace(system_runtime(), clock=lambda: now[0])
-    fill(path, saves=15)
+    fill(path, saves=10)
     first = packs(path)
-    work(path, automatic=True, runtime=runtime).run()
-    (larger,) = packs(path) - first
+    maintenance = work(path, automatic=True, runtime=runtime)
+    maintenance.run()
     now[0] += 0.1
-    fill(path, saves=15, first=15)
+    fill(path, saves=12, first=10)
     before, second = contents(path), packs(path) - first
-    work(path, automatic=True, runtime=runtime).run()
-    # The new pack, and 7 of those that were replaced last: the one of many saves is among them.
+    maintenance.run()
+    # Too many, but who has just listed them finds all.
+    assert first | second < packs(path)
+    assert maintenance.grace_left() == pytest.approx(0.15)
+    now[0] += 0.16
+    maintenance.drop_replaced()
+    assert not first & packs(path)
+    assert second < packs(path)
+    now[0] += 0.1
+    maintenance.drop_replaced()
+    # The new pack, and 7 of those that were replaced last, for the rest of their second.
     assert len(packs(path)) == 1 + 7
-    assert larger in packs(path)
-    assert len(second & packs(path)) == 7
+    assert maintenance.grace_left() == pytest.approx(0.74)
+    now[0] += 0.75
+    maintenance.drop_replaced()
+    assert len(packs(path)) == 1
+    assert maintenance.grace_left() is None
     assert contents(path) == before
+
+
+@pytest.mark.parametrize("hastily", [False, True])
+def test_loose_objects_that_were_packed_stay_for_readers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hastily: bool
+) -> None:
+    path = tmp_path / "store"
+    monkeypatch.setattr(choice, "LOOSE_MAX", 0)
+    fill(path)
+    explode(path)
+    before, there = contents(path), loose(path)
+    seen = list[tuple[float, bool]]()
+
+    def sleep(seconds: float) -> None:
+        if packs(path):
+            seen.append((seconds, loose(path) == there))
+
+    maintenance = work(path, automatic=True, runtime=replace(system_runtime(), sleep=sleep))
+    if hastily:
+        maintenance.put_together()
+    else:
+        maintenance.run()
+    assert seen[-1] == (0.25, True)
+    assert not loose(path)
+    assert contents(path) == before
+
+
+def test_loose_objects_stay_if_what_they_were_packed_into_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    fill(path)
+    explode(path)
+    before, there = contents(path), loose(path)
+
+    def sleep(_: float) -> None:
+        for each in packs(path):
+            for suffix in (".idx", ".pack"):
+                (path / "objects/pack" / (each + suffix)).unlink()
+
+    work(path, runtime=replace(system_runtime(), sleep=sleep)).run()
+    assert (loose(path), contents(path)) == (there, before)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from gitstore.blocking import system_runtime
 from gitstore.errors import CorruptRepositoryError
 from gitstore.git import packwrite, replaced
 from gitstore.git.files import Disk
-from gitstore.git.maintain import choice, retired
+from gitstore.git.maintain import choice
 from gitstore.git.maintain import maintenance as maintain
 from gitstore.git.maintain.pack import PackStream
 from gitstore.git.maintain.sources import BLOB, PackSource
@@ -196,18 +196,3 @@ def test_what_comes_while_a_store_is_made_small_is_put_together(
     assert saves == 120
     assert run_git(path, "rev-list", "--count", "main").strip() == "121"
     assert_git_is_content(path)
-
-
-def test_packs_of_a_few_saves_go_before_those_they_went_into(tmp_path: Path) -> None:
-    path = tmp_path / "store"
-    now = [1000.0]
-    runtime = replace(system_runtime(), clock=lambda: now[0])
-    larger = set[str]()
-    for number, saves in enumerate((9, 9, 12)):
-        fill(path, saves=saves, first=9 * number)
-        work(path, automatic=True, runtime=runtime).put_together()
-        (new,) = live(path)
-        larger.add(new)
-        now[0] += 0.01
-    assert larger < packs(path)
-    assert len(packs(path)) == 1 + retired._PACKS_MAX

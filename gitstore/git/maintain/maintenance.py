@@ -4,8 +4,8 @@
 2. Loose objects and small packs are read, and written as one new pack: everything that is in them,
    reachable or not. Writers are not kept waiting.
 3. The pack is synced, and every object read back from it; then it is named, and that is synced.
-4. What it replaced is removed, a moment later: whoever listed it can still open it, and whoever looks
-   for it then finds the new pack (`gitstore.git.maintain.retired`).
+4. What it replaced is removed, packs and loose objects, a moment later: whoever listed it can still open
+   it, and whoever looks for it then finds the new pack (`gitstore.git.maintain.retired`).
 
 A crash leaves a temporary file, or objects that are there twice. Packs with ``.keep``, ``.promisor``
 or ``.mtimes`` beside them are left alone.
@@ -29,8 +29,8 @@ from gitstore.git.maintain.pack import Packer, PackStream, prove
 from gitstore.git.maintain.prune import Pruner
 from gitstore.git.maintain.retired import (
     GRACE_SECONDS,
-    GRACE_SECONDS_ASKED,
     GRACE_SECONDS_LARGE,
+    GRACE_SECONDS_LEAST,
     Retired,
 )
 from gitstore.git.maintain.sources import PackSource, UnreadableError
@@ -38,7 +38,7 @@ from gitstore.git.repack import Packs
 from gitstore.git.translate import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gitstore.git.location import Location
     from gitstore.git.maintain.sources import LooseSource, Source
@@ -165,15 +165,12 @@ class Maintenance:
             self._retired.drop()
 
     def grace_left(self) -> float | None:
-        """Return how many seconds `drop_replaced` is to wait for readers, or None: nothing goes soon."""
+        """Return how long to wait for readers until the next `drop_replaced`, or None: nothing goes soon."""
         with translated(self._location.path):
             return self._retired.seconds_left()
 
     def pressure(self) -> tuple[int, int]:
-        """Return how many packs an automatic run could roll up, and about how many loose objects.
-
-        Loose ones are estimated from one folder of 256, as `git gc` does it.
-        """
+        """Return how many packs an automatic run could roll up, and about how many loose objects."""
         with translated(self._location.path):
             return self._choice.pressure()
 
@@ -232,8 +229,14 @@ class Maintenance:
             names, new = self._joined(loose, bases)
         else:
             names, new = self._made_small(loose, bases)
-        self._drop_packs([base for base in bases if base != new])
-        for name in loose.entries:
+        old = {os.path.basename(base): base for base in bases if base != new}
+        self._retire(old)
+        if loose.entries or not self._automatic:
+            # dulwich looks for packs, then for a loose object, and not again for packs.
+            self._runtime.sleep(GRACE_SECONDS_LEAST)
+        self._retired.drop(also=() if self._automatic else old)
+        # Somebody may have repacked all of it meanwhile, as far as it is named.
+        for name in loose.entries if os.path.exists(new + ".idx") else ():
             discard(loose.path(name))
         if not self._automatic:
             # As git: 4 KB each. Not in automatic runs, which might take them from who lists them.
@@ -317,24 +320,20 @@ class Maintenance:
                     found.add(loose.path(name))
         return found
 
-    def _drop_packs(self, bases: Sequence[str]) -> None:
-        """Remove packs that were replaced, or have them removed later."""
+    def _retire(self, bases: Mapping[str, str]) -> None:
+        """Have packs that were replaced removed later; given by name, with their paths."""
         if not bases:
             return
         # What describes several packs at once must not name one that is gone.
         self._packs.forget_caches()
-        seconds = {
-            os.path.basename(base): GRACE_SECONDS_LARGE
-            if self._automatic and count(base) >= _LARGE
-            else GRACE_SECONDS
-            for base in bases
-        }
-        self._retired.add(seconds)
-        if self._automatic:
-            self._retired.drop()
-        else:
-            self._runtime.sleep(GRACE_SECONDS_ASKED)
-            self._retired.drop(also=seconds)
+        self._retired.add(
+            {
+                name: GRACE_SECONDS_LARGE
+                if self._automatic and count(base) >= _LARGE
+                else GRACE_SECONDS
+                for name, base in bases.items()
+            }
+        )
 
     def _pause(self) -> None:
         """Tell how far it is; now and then let others go on, or stop here if that was asked for."""
@@ -361,4 +360,6 @@ class Maintenance:
             with suppress(RepositoryLockedError):
                 self._roll_up(hastily=True)
             self._step, self._steps = step
+        elif (self._retired.seconds_left() or 0.0) < 0:
+            self._retired.drop()
         self._relieved = self._runtime.monotonic()

@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 #: Longer than it takes to list the packs of a repository and to open them.
 GRACE_SECONDS: Final = 1.0
-#: For who asked for it and waits. Such runs do not follow each other as quickly as automatic ones.
-GRACE_SECONDS_ASKED: Final = 0.25
+#: What also those stay that are too many, or were replaced for who waits: libgit2 and git list the packs
+#: once more, and give up when one of them is gone before they have opened it.
+GRACE_SECONDS_LEAST: Final = 0.25
 #: As the first, for large packs, which readers work on for longer.
 GRACE_SECONDS_LARGE: Final = 10.0
-#: Readers look into them as well: when there are more, some go earlier.
+#: Readers look into them as well: when there are more, the oldest go earlier.
 _PACKS_MAX: Final = 7
-#: Bytes of an index of about 16 objects, more than a save has.
-_INDEX_BYTES_MIN: Final = 1500
 
 
 class Retired:
@@ -45,10 +44,13 @@ class Retired:
         return set(replaced.read(self._common))
 
     def seconds_left(self) -> float | None:
-        """Return how long it is until all have gone that go soon, or None if none do."""
+        """Return how long it is until some are to go, or None if none do soon."""
         now = self._runtime.clock()
-        left = (at - now for at in replaced.read(self._common).values())
-        return max((each for each in left if each <= GRACE_SECONDS), default=None)
+        left = {name: at - now for name, at in replaced.read(self._common).items()}
+        early = [_until_early(left[name]) for name in _surplus(left)]
+        return min(
+            early, default=max((at for at in left.values() if at <= GRACE_SECONDS), default=None)
+        )
 
     def add(self, names: Mapping[str, float]) -> None:
         """Note packs that were replaced just now, to go in so many seconds."""
@@ -69,13 +71,7 @@ class Retired:
         # A clock that was put back must not keep them for ever.
         due = {name for name, at in listed.items() if not now < at <= now + GRACE_SECONDS_LARGE}
         due |= set(also) & set(listed)
-        if len(listed) > _PACKS_MAX:
-            # Those of a few saves first: who misses one finds it in another that stays.
-            worth = {
-                name: (_index_bytes(bases.get(name)) >= _INDEX_BYTES_MIN, at)
-                for name, at in listed.items()
-            }
-            due |= set(sorted(listed, key=worth.__getitem__)[:-_PACKS_MAX])
+        due |= {name for name in _surplus(listed) if _until_early(listed[name] - now) <= 0}
         if not due:
             return
         held = {bases[name]: _names(bases[name]) for name in due if name in bases}
@@ -100,12 +96,15 @@ def _names(base: str) -> set[bytes]:
         return {base.encode()}
 
 
-def _index_bytes(base: str | None) -> int:
-    """Return how large the index of a pack is: it tells about how many objects there are."""
-    try:
-        return 0 if base is None else os.stat(base + ".idx").st_size
-    except FileNotFoundError:
-        return 0
+def _surplus(listed: Mapping[str, float]) -> list[str]:
+    """Return the packs that are more than should stay, those that go first."""
+    return sorted(listed, key=listed.__getitem__)[:-_PACKS_MAX]
+
+
+def _until_early(left: float) -> float:
+    """Return how long a pack has to stay at least, of what is left of its time."""
+    whole = GRACE_SECONDS if left <= GRACE_SECONDS else GRACE_SECONDS_LARGE
+    return left - (whole - GRACE_SECONDS_LEAST)
 
 
 def _age(base: str) -> float:
