@@ -62,7 +62,4 @@ class Join:
         new = WholePack(base)
         if new.checksum.hex() != checksum or {entry.name for entry in new.entries} != self.names:
             raise UnreadableError(base + ".pack", "does not hold what it should")
-        for entry in new.entries:
-            if entry.name in self._loose.entries:
-                self._pause()
-                new.check(entry)
+        new.check(self._loose.entries, pause=self._pause)

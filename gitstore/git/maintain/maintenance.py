@@ -14,7 +14,7 @@ or ``.mtimes`` beside them are left alone.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -256,30 +256,29 @@ class Maintenance:
         self, loose: LooseSource, bases: Sequence[str]
     ) -> tuple[Collection[bytes], str]:
         """Tell one version of a file by another; return what the new pack holds, and its path."""
-        with ExitStack() as opened:
-            opened.enter_context(self._choice.without(bases, loose.entries))
-            sources: dict[bytes, Source] = {}
-            for base in bases:
-                pack = PackSource(base)
-                opened.callback(pack.close)
-                sources |= {name: pack for name in pack.entries if name not in sources}
-            sources |= {name: loose for name in loose.entries if name not in sources}
-            self._step, self._steps = 0, _PASSES * len(sources)
+        with self._choice.without(bases, loose.entries), ExitStack() as opened:
+            sources = _sources(loose, bases, opened)
+            names = dict.fromkeys(sources)
+            self._step, self._steps = 0, _PASSES * len(names)
 
-            def fill(writer: PackStream) -> None:
-                Packer(sources, writer, pause=self._pause).run()
+            def fill(stream: PackStream) -> None:
+                Packer(sources, stream, pause=self._pause).run()
+                # What is known of each object takes more room than most: not of old and new packs at once.
+                sources.clear()
+                opened.close()
 
             def prove_all(temporary: str, _: str) -> None:
                 try:
-                    prove(temporary, sources, pause=self._pause)
+                    prove(temporary, names, pause=self._pause)
                 except UnreadableError:
                     # What was copied as bytes may have been damaged before: then that is what is told.
-                    for name, source in sources.items():
-                        self._pause()
-                        source.read(name)
+                    with ExitStack() as again:
+                        for name, source in _sources(loose, bases, again).items():
+                            self._pause()
+                            source.read(name)
                     raise
 
-            return sources, self._written(len(sources), fill, prove_all)
+            return names, self._written(len(names), fill, prove_all)
 
     def _written(
         self,
@@ -290,12 +289,10 @@ class Maintenance:
         """Write one pack, proved and durable; return its path without suffix."""
         temporary = self._lock.temporary()
         try:
-            writer = PackStream(temporary, count, disk=self._disk)
-            try:
-                fill(writer)
-                checksum = writer.finish()
-            finally:
-                writer.close()
+            with closing(PackStream(temporary, count, disk=self._disk)) as stream:
+                fill(stream)
+                checksum = stream.finish()
+            del stream  # as large as what proves it
             self._disk.sync_folder(self._lock.folder)
             try:
                 prove(temporary, checksum)
@@ -363,3 +360,13 @@ class Maintenance:
         elif (self._retired.seconds_left() or 0.0) < 0:
             self._retired.drop()
         self._relieved = self._runtime.monotonic()
+
+
+def _sources(loose: LooseSource, bases: Sequence[str], opened: ExitStack) -> dict[bytes, Source]:
+    """Open packs; return where each object is, in one of them or loose."""
+    found: dict[bytes, Source] = {}
+    for base in bases:
+        pack = PackSource(base)
+        opened.callback(pack.close)
+        found |= {name: pack for name in pack.entries if name not in found}
+    return found | {name: loose for name in loose.entries if name not in found}

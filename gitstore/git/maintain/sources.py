@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections import OrderedDict
 from hashlib import sha1
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dulwich import pack as dulwich_pack
@@ -21,7 +22,7 @@ from gitstore.git.objects import OBJECT_BYTES_MAX, framed
 from gitstore.git.packformat import Entry, pack_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 KINDS: Final = {COMMIT: "commit", TREE: "tree", BLOB: "blob", TAG: "tag"}
@@ -36,7 +37,7 @@ _FAR: Final = 0x80000000
 _TRAILER_BYTES: Final = 20
 _HEADER_BYTES_MAX: Final = 64
 #: Bytes of objects that deltas are made of, kept since the next ones need them again.
-_CACHE_BYTES_MAX: Final = 24 << 20
+_CACHE_BYTES_MAX: Final = 8 << 20
 _FAILURES: Final = (
     *(zlib.error, struct.error, ApplyDeltaError, UnicodeDecodeError),
     *(ValueError, LookupError, OverflowError),
@@ -214,7 +215,7 @@ class PackSource:
 
 
 class WholePack:
-    """One pack, all of it in memory, as its checksums say it was written."""
+    """One pack, all of it, as its checksums say it was written."""
 
     def __init__(self, base: str) -> None:
         """Read a pack by its path without suffix.
@@ -225,7 +226,8 @@ class WholePack:
         self._where = base + ".pack"
         try:
             with open(self._where, "rb") as file:
-                self._data = file.read()
+                # Mapped: what is read into memory for each round, the process never gives back.
+                self._data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             index, count = _index(base)
             ids = _NAMES_START + ID_BYTES * count
             names = [index[at : at + ID_BYTES] for at in range(_NAMES_START, ids, ID_BYTES)]
@@ -234,31 +236,26 @@ class WholePack:
             raise UnreadableError(self._where, error) from error
         #: In the order of their ids.
         self.entries = [*map(Entry, names, numbers[:count], numbers[count:])]
-        self.checksum = self._data[-_TRAILER_BYTES:]
+        self.checksum = bytes(self._data[-_TRAILER_BYTES:])
         header = pack_header(count)
         if (
-            not self._data.startswith(header)
+            bytes(self._data[: len(header)]) != header
             or sha1(self._data[:-_TRAILER_BYTES], usedforsecurity=False).digest() != self.checksum
             or index[-2 * _TRAILER_BYTES : -_TRAILER_BYTES] != self.checksum
         ):
             raise UnreadableError(self._where, "is not as it was written")
         #: All entries, without what stands in front of and behind them.
-        self.body = memoryview(self._data)[len(header) : -_TRAILER_BYTES]
+        self.body = self._data[len(header) : -_TRAILER_BYTES]
 
-    def check(self, entry: Entry) -> None:
-        """Hash an object that is stored whole.
-
-        Raises:
-            UnreadableError: it is damaged.
-        """
-        try:
-            kind, size, start = _header(self._data, entry.offset)
-            data = zlib.decompressobj().decompress(self._data[start:], size + 1)
-            is_good = len(data) == size and _id_of(kind, data) == entry.name
-        except _FAILURES as error:
-            raise UnreadableError(self._where, f"{entry.name.hex()}: {error}") from error
-        if not is_good:
-            raise UnreadableError(self._where, f"{entry.name.hex()} is another object")
+    def check(self, names: Collection[bytes], *, pause: Callable[[], None]) -> None:
+        """Hash some objects, which are stored whole; errors as when it is opened."""
+        rows = sorted(self.entries, key=attrgetter("offset"))
+        ends = [*(row.offset for row in rows[1:]), len(self._data) - _TRAILER_BYTES]
+        for entry, end in zip(rows, ends, strict=True):
+            if entry.name in names:
+                pause()
+                if not _is_whole(self._data[entry.offset : end], entry.name):
+                    raise UnreadableError(self._where, f"{entry.name.hex()} is another object")
 
 
 class LooseSource:
@@ -367,7 +364,18 @@ def _id_of(kind: int, data: bytes) -> bytes:
     return sha1(framed(KINDS[kind], data), usedforsecurity=False).digest()
 
 
-def _header(data: mmap.mmap | bytes, at: int) -> tuple[int, int, int]:
+def _is_whole(entry: memoryview, name: bytes) -> bool:
+    """Whether an entry of a pack is that object, and no delta."""
+    try:
+        kind, size, start = _header(entry, 0)
+        inflater = zlib.decompressobj()
+        data = inflater.decompress(entry[start:], size + 1)
+        return inflater.eof and len(data) == size and _id_of(kind, data) == name
+    except _FAILURES:
+        return False
+
+
+def _header(data: mmap.mmap | memoryview, at: int) -> tuple[int, int, int]:
     """Return kind and size of an entry, and where what follows begins."""
     byte = data[at]
     at += 1
