@@ -585,20 +585,22 @@ def test_an_automatic_run_makes_small_what_has_piled_up(
     assert_git_is_content(path)
 
 
+# By itself, and together with what else there is.
+@pytest.mark.parametrize(("objects_max", "saves"), [(50, 4), (150, 12)])
 def test_an_automatic_run_leaves_what_is_too_much_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objects_max: int, saves: int
 ) -> None:
     path = tmp_path / "store"
     fill(path, saves=20)
     run(path)
     (large,) = packs(path)
-    monkeypatch.setattr(choice, "_OBJECTS_MAX", 50)
-    fill(path, saves=4, first=20)
+    monkeypatch.setattr(choice, "_OBJECTS_MAX", objects_max)
+    fill(path, saves=saves, first=20)
     now = [1000.0]
     maintenance = work(
         path, automatic=True, runtime=replace(system_runtime(), clock=lambda: now[0])
     )
-    assert maintenance.run().repacked == 5 * 4
+    assert maintenance.run().repacked == 5 * saves
     now[0] += 1
     maintenance.drop_replaced()
     assert large in packs(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
+from hashlib import sha1
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
@@ -151,6 +152,36 @@ def test_what_cannot_be_read_back_replaces_nothing(
         return checksum
 
     monkeypatch.setattr(PackStream, "finish", damaged)
+    with pytest.raises(CorruptRepositoryError, match="was kept"):
+        work(path, automatic=True).put_together()
+    assert (contents(path), packs(path)) == (before, kept)
+
+
+@pytest.mark.parametrize("suffix", [".pack", ".idx"])
+def test_a_new_pack_that_only_says_it_is_whole_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """Its checksums are those of what is there, not of what was written."""
+    path = tmp_path / "store"
+    fill(path)
+    before, kept = contents(path), packs(path)
+    finish = PackStream.finish
+
+    def forged(stream: PackStream) -> str:
+        checksum = finish(stream)
+        (pack,) = (path / "gitstore/maintenance").glob("*.pack")
+        index = pack.with_suffix(".idx")
+        # Within an entry, or within an id.
+        damage(pack.with_suffix(suffix), 200 if suffix == ".pack" else 1040)
+        end = sha1(pack.read_bytes()[:-20]).digest()
+        pack.chmod(0o644)
+        pack.write_bytes(pack.read_bytes()[:-20] + end)
+        index.chmod(0o644)
+        data = index.read_bytes()[:-40] + end
+        index.write_bytes(data + sha1(data).digest())
+        return checksum
+
+    monkeypatch.setattr(PackStream, "finish", forged)
     with pytest.raises(CorruptRepositoryError, match="was kept"):
         work(path, automatic=True).put_together()
     assert (contents(path), packs(path)) == (before, kept)

@@ -103,7 +103,7 @@ class Choice:
             sizes = [each for each in sizes if self.is_light(0, [each[1]])]
         taken, smaller = (len(sizes) if full else 0), loose
         for number, (held, base) in enumerate(sizes, 1):
-            if self._is_automatic and smaller > _OBJECTS_MAX:
+            if self._is_automatic and smaller + held > _OBJECTS_MAX:
                 break
             is_costly = self._is_automatic and not self.is_light(0, [base])
             if held < (_FACTOR_COSTLY if is_costly else _FACTOR) * smaller:
