@@ -13,7 +13,7 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
-from gitstore.git import keep, packformat
+from gitstore.git import keep, packformat, replaced
 from gitstore.git.barrier import Barrier
 from gitstore.git.deflate import LEVEL_DEFAULT, configured_level, deflate
 from gitstore.git.deltas import splice
@@ -28,12 +28,11 @@ if TYPE_CHECKING:
     from gitstore.git.staged import StagedObject
     from gitstore.types import Runtime
 
-#: Packs at which a publication writes loose objects instead: readers look into every pack.
-SMALL_PACKS_MAX: Final = 18
-#: Large packs that count among them: more than that leave no less room for small ones.
-_LARGE_PACKS_MAX: Final = 10
-#: Packs of any size at which it does so (git's ``gc.autoPackLimit``).
-PACKS_MAX: Final = 50
+#: Small packs at which a publication writes loose objects instead: readers look into every pack.
+SMALL_PACKS_MAX: Final = 20
+#: Packs of any size at which it does so, with those that were replaced and stay for a moment: from 50
+#: on git's own maintenance would begin (``gc.autoPackLimit``).
+PACKS_MAX: Final = 45
 #: Bytes; smaller packs are small.
 SMALL_PACK_BYTES: Final = 1 << 20
 #: Deltas on top of each other (git's ``pack.depth``).
@@ -154,9 +153,10 @@ class PackWriter:
             self._census = self._census._replace(stamp=_stamp(self._folder))
 
     def _count(self) -> Census:
-        """Count the packs that are in the way of readers, but not those that somebody keeps as they are."""
+        """Count the packs, but not those that somebody keeps; what goes soon is not one of the small."""
         stamp = _stamp(self._folder)
         small = total = 0
+        gone = replaced.read(self._common)
         try:
             with os.scandir(self._folder) as found:
                 names = {item.name for item in found}
@@ -167,7 +167,8 @@ class PackWriter:
             if suffix == ".pack" and base + ".keep" not in names:
                 # Some may go meanwhile.
                 with suppress(FileNotFoundError):
-                    small += os.stat(os.path.join(self._folder, name)).st_size < SMALL_PACK_BYTES
+                    size = os.stat(os.path.join(self._folder, name)).st_size
+                    small += size < SMALL_PACK_BYTES and base not in gone
                     total += 1
         return Census(stamp, small, total)
 
@@ -230,8 +231,7 @@ def _compressed(kind: str, data: bytes, level: int) -> bytes:
 
 
 def _is_crowded(census: Census) -> bool:
-    large = min(census.total - census.small, _LARGE_PACKS_MAX)
-    return census.small + large >= SMALL_PACKS_MAX or census.total >= PACKS_MAX
+    return census.small >= SMALL_PACKS_MAX or census.total >= PACKS_MAX
 
 
 def _stamp(folder: str) -> int:

@@ -67,8 +67,8 @@ def test_what_piles_up_is_packed_while_saves_go_on(tmp_path: Path) -> None:
     with opened(path) as store:
         save_often(store, 80)
         settle(store)
-        # Writers stop at 18; what these are rolled up into comes on top.
-        assert len(packs(path)) <= 20
+        # Writers stop at 20 small ones; what these are rolled up into comes on top.
+        assert len(packs(path) - {*replaced.read(str(path))}) <= 22
         assert len(store.history("s0")) == 80
     assert run_git(path, "rev-list", "--count", "main").strip() == "81"
     assert_git_is_content(path)

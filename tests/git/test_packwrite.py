@@ -190,10 +190,15 @@ def test_packs_are_counted_as_they_come_and_go(
     assert not packs.is_crowded()
     paths[0].with_suffix(".keep").unlink()
     assert packs.is_crowded()
-    # One is about to go, but readers still look into it.
+    # Some are about to go, but readers still look into them.
     (folder / "gitstore/maintenance").mkdir(parents=True, exist_ok=True)
-    replaced.write(str(folder), {paths[0].stem: 0})
-    assert packs.is_crowded()
+    replaced.write(str(folder), {paths[0].stem: 0, "pack-gone": 0})
+    assert not packs.is_crowded()
+    assert packs.census()[1:] == (2, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(packwrite, "PACKS_MAX", 3)
+        assert packs.is_crowded()
+    replaced.write(str(folder), {})
     packs = writer(folder)
     assert packs.is_crowded()
     # git makes one of all.
@@ -214,11 +219,6 @@ def test_a_large_pack_is_not_counted_as_a_small_one(
         staged.add("blob", random.Random(number).randbytes(size))
         packs.release(written(packs, staged).path)
     assert packs.census()[1:] == (1, 2) == writer(folder).census()[1:]
-    monkeypatch.setattr(packwrite, "SMALL_PACKS_MAX", 2)
-    assert packs.is_crowded()
-    # However many of them there are, some small ones may come.
-    monkeypatch.setattr(packwrite, "_LARGE_PACKS_MAX", 0)
-    assert not packs.is_crowded()
 
 
 def test_a_pack_that_goes_while_they_are_counted_hides_no_other(
