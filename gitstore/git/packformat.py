@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import adler32
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 OFS_DELTA: Final = 6
 _PACK_HEADER: Final = struct.Struct(">4sLL")
@@ -69,17 +69,23 @@ def distance(value: int) -> bytes:
 
 def index(entries: Iterable[Entry], checksum: bytes) -> bytes:
     """Return the index of a pack that ends with this checksum."""
-    rows = sorted(entries)
-    far = [row.offset for row in rows if row.offset >= _FAR]
-    near, count = _short(rows), len(rows)
+    return index_of_parts([sorted(entries)], checksum)
+
+
+def index_of_parts(parts: Iterable[Sequence[Entry]], checksum: bytes) -> bytes:
+    """Return the same of entries in the order of their ids, in parts, of which one at a time is in memory."""
+    firsts: list[int] = []
+    far: list[int] = []
+    names, sums, near = bytearray(), bytearray(), bytearray()
+    for rows in parts:
+        firsts += [row.name[0] for row in rows]
+        names += b"".join([row.name for row in rows])
+        sums += struct.pack(f">{len(rows)}L", *(row.crc for row in rows))
+        near += struct.pack(f">{len(rows)}L", *_short(rows, far))
     body = b"".join(
         [
-            _INDEX_HEADER,
-            *_fan([row.name[0] for row in rows]),
-            *(row.name for row in rows),
-            struct.pack(f">{count}L", *(row.crc for row in rows)),
-            struct.pack(f">{count}L", *near),
-            struct.pack(f">{len(far)}Q", *far),
+            *(_INDEX_HEADER, *_fan(firsts)),
+            *(names, sums, near, struct.pack(f">{len(far)}Q", *far)),
             checksum,
         ]
     )
@@ -95,14 +101,11 @@ def _fan(firsts: list[int]) -> Iterator[bytes]:
     yield struct.pack(">L", len(firsts)) * (_FAN - below)
 
 
-def _short(rows: list[Entry]) -> list[int]:
-    """Return the table of short places; one that is far is told by its number among those."""
-    near: list[int] = []
-    far = 0
+def _short(rows: Iterable[Entry], far: list[int]) -> Iterator[int]:
+    """Return the table of short places; one that is far is told by its number among those, and added to them."""
     for row in rows:
         if row.offset < _FAR:
-            near.append(row.offset)
+            yield row.offset
         else:
-            near.append(_FAR | far)
-            far += 1
-    return near
+            yield _FAR | len(far)
+            far.append(row.offset)

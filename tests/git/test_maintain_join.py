@@ -16,6 +16,7 @@ from gitstore.git import packwrite, replaced
 from gitstore.git.files import Disk
 from gitstore.git.maintain import choice
 from gitstore.git.maintain import maintenance as maintain
+from gitstore.git.maintain import pack as packing
 from gitstore.git.maintain.pack import PackStream
 from gitstore.git.maintain.sources import BLOB, PackSource
 from gitstore.git.staged import object_id
@@ -119,6 +120,18 @@ def test_a_pack_that_is_not_as_it_was_written_stays(tmp_path: Path, suffix: str,
     assert all(each in body(path, new) for each in bodies)
 
 
+def test_a_pack_whose_index_is_of_another_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    fill(path, saves=9)
+    old = sorted(packs(path))[3]
+    file = path / "objects/pack" / (old + ".idx")
+    data = damage(file, -_CHECKSUM_BYTES - 1)[:-_CHECKSUM_BYTES]
+    file.write_bytes(data + sha1(data).digest())
+    work(path, automatic=True).put_together()
+    assert old in live(path)
+    assert len(live(path)) == 2
+
+
 def test_of_two_copies_the_good_one_stays(tmp_path: Path) -> None:
     """The bad one has good checksums, and so has the index that names it."""
     path = tmp_path / "store"
@@ -208,6 +221,7 @@ def test_what_comes_while_a_store_is_made_small_is_put_together(
 ) -> None:
     path = tmp_path / "store"
     monkeypatch.setattr(packwrite, "SMALL_PACKS_MAX", 1000)
+    monkeypatch.setattr(packwrite, "PACKS_MAX", 1000)
     monkeypatch.setattr(choice, "_JOINED_OBJECTS_MAX", 150)
     fill(path, saves=60)
     assert not work(path, automatic=True).put_together()
@@ -227,3 +241,134 @@ def test_what_comes_while_a_store_is_made_small_is_put_together(
     assert saves == 120
     assert run_git(path, "rev-list", "--count", "main").strip() == "121"
     assert_git_is_content(path)
+
+
+def test_loose_objects_that_are_made_small_are_not_put_together_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    fill(path, saves=20)
+    explode(path)
+    old = loose(path)
+    monkeypatch.setattr(choice, "LOOSE_MAX", 64)
+    monkeypatch.setattr(choice, "_SAMPLE", frozenset(range(256)))
+    monkeypatch.setattr(choice, "_EACH", 1)
+    monkeypatch.setattr(choice, "_JOINED_OBJECTS_MAX", len(old))
+    monkeypatch.setattr(maintain, "_WORK_SECONDS", -1.0)
+    monkeypatch.setattr(maintain, "_RELIEF_SECONDS", 0.0)
+    names = [f"object {number}" for number in range(300)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+
+    came: list[set[str]] = []
+
+    def write(_: float) -> None:
+        if not packs(path):
+            run_git(tmp_path, "--git-dir", str(path), "hash-object", "-w", *names)
+        elif not came:
+            (first,) = packs(path)
+            entries = PackSource(str(path / "objects/pack" / first)).entries
+            came.append({name.hex() for name in entries})
+
+    work(path, automatic=True, runtime=replace(system_runtime(), sleep=write)).run()
+    assert came[0]
+    assert not came[0] & old
+    assert not old & loose(path)
+
+
+def large(path: Path, monkeypatch: pytest.MonkeyPatch, *, number: int = 4) -> list[str]:
+    """Make packs that count as large, and some small ones; return the large ones, smallest first."""
+    monkeypatch.setattr(choice, "_SETTLED_OBJECTS", 20)
+    monkeypatch.setattr(choice, "_JOINED_OBJECTS_MAX", 10)
+    # Whose inputs stay for longer.
+    monkeypatch.setattr(maintain, "_LARGE", 10)
+    # Indexes are made in many parts.
+    monkeypatch.setattr(packing, "_PART", 7)
+    made: list[str] = []
+    for each in range(number):
+        fill(path, saves=6 + each, first=20 * each)
+        before = {*made}
+        run_git(path, "repack", "-dfq", *(f"--keep-pack={name}.pack" for name in made), "-a")
+        made += packs(path) - before
+    fill(path, saves=3, first=20 * number)
+    return made
+
+
+def test_large_packs_are_put_together_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    old = large(path, monkeypatch)
+    before, bodies = contents(path), [body(path, each) for each in old]
+    work(path, automatic=True).run()
+    (new,) = (each for each in live(path) if bodies[0] in body(path, each))
+    assert body(path, new) == b"".join(bodies)
+    assert len(live(path)) == 2
+    # Who reads them has time to.
+    assert packs(path) >= {*old}
+    for each in old:
+        for suffix in (".idx", ".pack"):
+            (path / "objects/pack" / (each + suffix)).unlink()
+    assert contents(path) == before
+    assert_git_is_content(path)
+
+
+def test_of_large_packs_few_stay_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    old = large(path, monkeypatch, number=3)
+    maintenance = work(path, automatic=True)
+    # They are no reason to begin.
+    assert maintenance.pressure()[0] == len(packs(path)) - len(old)
+    maintenance.run()
+    assert {*old} < live(path)
+
+
+@pytest.mark.parametrize("what", ["objects", "bytes"])
+def test_so_many_large_packs_are_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    path = tmp_path / "store"
+    old = large(path, monkeypatch, number=5)
+    folder = path / "objects/pack"
+    sizes = {
+        "objects": [len(PackSource(str(folder / each)).entries) for each in old],
+        "bytes": [(folder / f"{each}.pack").stat().st_size for each in old],
+    }[what]
+    monkeypatch.setattr(choice, f"_GATHERED_{what.upper()}_MAX", sum(sizes) - 1)
+    work(path, automatic=True).run()
+    assert live(path) & {*old} == {old[-1]}
+
+
+def test_a_large_pack_that_repeats_another_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    old = large(path, monkeypatch)
+    names = [*PackSource(str(path / "objects/pack" / old[1])).entries][1:]
+    listed = "".join(f"{name.hex()}\n" for name in names).encode()
+    again = "pack-" + run_git(path, "pack-objects", "-q", "objects/pack/pack", given=listed).strip()
+    bodies = [body(path, each) for each in (old[0], again, *old[2:])]
+    before = contents(path)
+    work(path, automatic=True).run()
+    assert live(path) & {*old, again} == {old[1]}
+    (new,) = (each for each in live(path) if bodies[0] in body(path, each))
+    assert body(path, new) == b"".join(bodies)
+    assert contents(path) == before
+    assert_git_is_content(path)
+
+
+def test_a_large_pack_that_is_damaged_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    old = large(path, monkeypatch)
+    bodies = [body(path, each) for each in old]
+    file = path / "objects/pack" / f"{old[1]}.pack"
+    data = damage(file, 100)
+    work(path, automatic=True).run()
+    assert live(path) & {*old} == {old[1]}
+    assert file.read_bytes() == data
+    (new,) = (each for each in live(path) if bodies[0] in body(path, each))
+    assert body(path, new) == b"".join([bodies[0], *bodies[2:]])

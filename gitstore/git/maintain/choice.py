@@ -27,6 +27,12 @@ _PACK_BYTES_MAX: Final = 256 << 20
 #: What an automatic run only puts together: objects, and bytes of packs.
 _JOINED_OBJECTS_MAX: Final = 8192
 _JOINED_BYTES_MAX: Final = 16 << 20
+#: Objects of a pack from which on an automatic run makes it small no more, and how many such packs are too
+#: many: then they are put together as they are, up to so many objects, and bytes of packs.
+_SETTLED_OBJECTS: Final = 16_384
+_SETTLED_PACKS_MAX: Final = 4
+_GATHERED_OBJECTS_MAX: Final = 250_000
+_GATHERED_BYTES_MAX: Final = 512 << 20
 #: About so many loose objects are too much.
 LOOSE_MAX: Final = 256
 #: Where an index says how many objects there are: the last number of its fan.
@@ -64,8 +70,22 @@ class Choice:
         return any(self._busy)
 
     def pressure(self) -> tuple[int, int]:
-        """Return how many packs could be replaced, and about how many loose objects there are."""
-        return len(self._sizes(())), self._loose_count()
+        """Return how many packs could be put together, and about how many loose objects there are."""
+        packs = sum(self.is_light(0, [base]) for _, base in self._sizes())
+        return packs, self._loose_count()
+
+    def settled(self) -> list[str]:
+        """Return large packs, smallest first, if so many can be put together that it is worth while."""
+        chosen: list[str] = []
+        held = size = 0
+        for each, base in self._sizes():
+            if each >= _SETTLED_OBJECTS and not is_kept(base):
+                held += each
+                size += self._known[base][1]
+                if held > _GATHERED_OBJECTS_MAX or size > _GATHERED_BYTES_MAX:
+                    break
+                chosen.append(base)
+        return chosen if len(chosen) >= _SETTLED_PACKS_MAX else []
 
     def loose(self, left: Collection[bytes], unreadable: set[str], *, hastily: bool) -> LooseSource:
         """Return the loose objects to be packed.
@@ -99,6 +119,8 @@ class Choice:
         With `hastily`, as many of them as can be put together.
         """
         sizes = self._sizes(unreadable)
+        if self._is_automatic:
+            sizes = [each for each in sizes if self._is_unsettled(each[1])]
         if hastily:
             sizes = [each for each in sizes if self.is_light(0, [each[1]])]
         taken, smaller = (len(sizes) if full else 0), loose
@@ -120,7 +142,11 @@ class Choice:
         held = loose + sum(each for each, _ in known)
         return held < _JOINED_OBJECTS_MAX and sum(size for _, size in known) < _JOINED_BYTES_MAX
 
-    def _sizes(self, unreadable: Collection[str]) -> list[tuple[int, str]]:
+    def _is_unsettled(self, base: str) -> bool:
+        held, size = self._known[base]
+        return held < _SETTLED_OBJECTS and size <= _PACK_BYTES_MAX
+
+    def _sizes(self, unreadable: Collection[str] = ()) -> list[tuple[int, str]]:
         """Return the packs that may be replaced, and how many objects each holds, smallest first."""
         retired = self._retired.names()
         known, self._known = self._known, {}
@@ -129,10 +155,9 @@ class Choice:
             if os.path.basename(base) in retired or base + ".pack" in unreadable:
                 continue
             with suppress(FileNotFoundError):
-                held, size = self._known[base] = known.get(base) or _measured(base)
-                is_small = held <= _OBJECTS_MAX and size <= _PACK_BYTES_MAX
-                if base not in self._busy[0] and (is_small or not self._is_automatic):
-                    found.append((held, base))
+                self._known[base] = known.get(base) or _measured(base)
+                if base not in self._busy[0]:
+                    found.append((self._known[base][0], base))
         return sorted(found)
 
     def _loose_count(self) -> int:

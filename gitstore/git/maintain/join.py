@@ -1,15 +1,18 @@
-"""Packs put one behind the other as they are, byte for byte, until there is enough to be made small.
+"""Packs put one behind the other as they are, byte for byte.
 
-A delta says how far before it its base is: where packs stay whole, that stays as it is. So no entry of a
+So is what came last, until there is enough to be made small, and what is small already, and too much to be
+looked at again. A delta says how far before it its base is: where packs stay whole, that stays as it is. So no entry of a
 pack is looked at; that it has come whole is proved by the checksums of the old packs and the new one.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gitstore.git.deflate import LEVEL_DEFAULT, deflate
-from gitstore.git.maintain.sources import UnreadableError, WholePack
+from gitstore.git.maintain.sources import UnreadableError, WholePack, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,10 +36,11 @@ class Join:
         self._packs = [WholePack(base) for base in bases]
         #: Called between two files; may raise to give up.
         self._pause = pause
-        packed = [entry.name for pack in self._packs for entry in pack.entries]
+        self.count = sum(pack.count for pack in self._packs) + len(loose.entries)
+        packed = chain.from_iterable(pack.names() for pack in self._packs)
         self.names = {*packed, *loose.entries}
         #: Whether something is there twice: one copy would go, and only reading tells which is good.
-        self.repeats = len(self.names) < len(packed) + len(loose.entries)
+        self.repeats = len(self.names) < self.count
 
     def fill(self, stream: PackStream) -> None:
         """Add every object, the loose ones compressed in haste.
@@ -46,8 +50,7 @@ class Join:
         """
         for pack in self._packs:
             self._pause()
-            stream.add_pack(pack.body, pack.entries)
-        self._packs.clear()
+            stream.add_pack(pack)
         for name, stored in self._loose.entries.items():
             self._pause()
             data = self._loose.read(name)
@@ -60,6 +63,25 @@ class Join:
             UnreadableError: it is not, or one of them is not what its name says.
         """
         new = WholePack(base)
-        if new.checksum.hex() != checksum or {entry.name for entry in new.entries} != self.names:
+        is_ours = new.checksum.hex() == checksum and new.count == self.count
+        # One by one, so that nobody has to wait: two large sets are compared in one go.
+        if not is_ours or not all(name in self.names for name in new.names()):
             raise UnreadableError(base + ".pack", "does not hold what it should")
-        new.check(self._loose.entries, pause=self._pause)
+        if self._loose.entries:
+            new.check(self._loose.entries, pause=self._pause)
+
+
+def apart(bases: Sequence[str]) -> list[str]:
+    """Return packs of which no two hold the same object.
+
+    One that repeats another before it is left out, and one whose index cannot be read.
+    """
+    seen: set[bytes] = set()
+    chosen: list[str] = []
+    for base in bases:
+        with suppress(OSError, ValueError):
+            names = names_in(base)
+            if seen.isdisjoint(names):
+                seen |= names
+                chosen.append(base)
+    return chosen

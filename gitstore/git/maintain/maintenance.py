@@ -23,7 +23,7 @@ from gitstore.errors import CorruptRepositoryError, RepositoryLockedError
 from gitstore.git.files import Disk, discard
 from gitstore.git.lock import Workshop
 from gitstore.git.maintain.choice import LOOSE_MAX, Choice, count
-from gitstore.git.maintain.join import Join
+from gitstore.git.maintain.join import Join, apart
 from gitstore.git.maintain.lock import MaintenanceLock
 from gitstore.git.maintain.pack import Packer, PackStream, prove
 from gitstore.git.maintain.prune import Pruner
@@ -33,7 +33,7 @@ from gitstore.git.maintain.retired import (
     GRACE_SECONDS_LEAST,
     Retired,
 )
-from gitstore.git.maintain.sources import PackSource, UnreadableError
+from gitstore.git.maintain.sources import LooseSource, PackSource, UnreadableError
 from gitstore.git.repack import Packs
 from gitstore.git.translate import translated
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gitstore.git.location import Location
-    from gitstore.git.maintain.sources import LooseSource, Source
+    from gitstore.git.maintain.sources import Source
     from gitstore.types import Runtime
 
 #: Objects of a pack from which on it stays for longer, after an automatic run.
@@ -142,6 +142,8 @@ class Maintenance:
                 pruned = pruner.prune(left, workshop=self._workshop)
             unreadable: set[str] = set()
             repacked = self._roll_up(full=full, left=left, unreadable=unreadable)
+            if self._automatic:
+                self._gather()
         return Done(repacked=repacked, pruned=pruned, unreadable=tuple(sorted(unreadable)))
 
     def put_together(self, *, is_stopped: Callable[[], bool] = lambda: False) -> bool:
@@ -222,6 +224,21 @@ class Maintenance:
             return len(names)
         message = "files of objects came and went; nothing was changed, try again"
         raise RepositoryLockedError(message, path=self._location.path, lock=self._objects)
+
+    def _gather(self) -> None:
+        """Put packs one behind the other that are too large to be made small once more."""
+        bases = self._choice.settled()
+        with self._choice.without(bases, ()):
+            while len(bases := apart(bases)) > 1:
+                try:
+                    join = Join(LooseSource(self._objects), bases, pause=self._pause)
+                    new = self._written(join.count, join.fill, join.prove)
+                except UnreadableError as error:
+                    # Gone since we looked, or damaged: then it stays as it is.
+                    bases = [base for base in bases if base + ".pack" != error.where]
+                else:
+                    self._retire({os.path.basename(base): base for base in bases if base != new})
+                    break
 
     def _replaced(self, loose: LooseSource, bases: Sequence[str]) -> Collection[bytes]:
         """Put loose objects and packs into a new pack, and remove them; return what it holds."""

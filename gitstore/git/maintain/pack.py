@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import defaultdict
 from hashlib import sha1
 from typing import TYPE_CHECKING, Final
 
@@ -20,10 +21,10 @@ from gitstore.git.maintain.order import ordered
 from gitstore.git.maintain.sources import PackSource, UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from gitstore.git.files import Disk
-    from gitstore.git.maintain.sources import Source
+    from gitstore.git.maintain.sources import Source, WholePack
 
 #: As `git gc`: how many deltas may lie between an object and one that is whole.
 DEPTH_MAX: Final = 50
@@ -35,6 +36,9 @@ _FASTEST: Final = 0x01
 _GOOD_PART: Final = 10
 _USELESS: Final = 0.7
 _BUFFER_BYTES: Final = 1 << 20
+#: Bytes that ids may begin with, and about how many entries of an index are put in order at once.
+_FIRSTS: Final = 256
+_PART: Final = 4096
 
 
 class PackStream:
@@ -51,6 +55,8 @@ class PackStream:
         #: Where each object is, and how many deltas it is from one that is whole.
         self.places: dict[bytes, tuple[int, int]] = {}
         self._sums: dict[bytes, int] = {}
+        #: What was added as it is, and how much further on it begins.
+        self._packs: list[tuple[WholePack, int]] = []
 
     def close(self) -> None:
         """Close the file, finished or not."""
@@ -69,12 +75,10 @@ class PackStream:
         head = packformat.entry_header(packformat.OFS_DELTA, size) + reach
         self._add(name, head, packed, depth=depth + 1)
 
-    def add_pack(self, body: bytes | memoryview, entries: Iterable[packformat.Entry]) -> None:
+    def add_pack(self, pack: WholePack) -> None:
         """Add all of another pack as it is there, for objects that no delta will be added for."""
-        shift = self._size - len(packformat.pack_header(0))
-        for name, crc, offset in entries:
-            self.places[name] = offset + shift, 0
-            self._sums[name] = crc
+        self._packs.append((pack, self._size - len(packformat.pack_header(0))))
+        body = pack.body
         self._size += len(body)
         # Not all of a large one once more.
         for at in range(0, len(body), _BUFFER_BYTES):
@@ -84,19 +88,31 @@ class PackStream:
 
     def finish(self) -> str:
         """Write what is left and the index, and make both durable; return the pack's checksum."""
-        assert len(self.places) == self._count
+        assert len(self.places) + sum(pack.count for pack, _ in self._packs) == self._count
         self._flush()
         checksum = self._hash.digest()
         write_all(self._descriptor, checksum)
         self._disk.sync(self._descriptor)
         self.close()
-        entries = (
-            packformat.Entry(name, self._sums[name], offset)
-            for name, (offset, _) in self.places.items()
-        )
-        index = packformat.index(entries, checksum)
+        index = packformat.index_of_parts(self._rows(), checksum)
         self._disk.write_new(self._base + ".idx", index, mode=0o444)
         return checksum.hex()
+
+    def _rows(self) -> Iterator[list[packformat.Entry]]:
+        """Return what the index says of the objects, in parts, of which none takes long to put in order."""
+        step = max(1, _FIRSTS * _PART // max(_PART, self._count))
+        own: dict[int, list[bytes]] = defaultdict(list)
+        for name in self.places:
+            own[name[0] // step].append(name)
+        for first in range(0, _FIRSTS, step):
+            rows = [
+                packformat.Entry(name, self._sums[name], self.places[name][0])
+                for name in own.pop(first // step, ())
+            ]
+            for pack, moved in self._packs:
+                rows += pack.rows(first, first + step, moved=moved)
+            rows.sort()
+            yield rows
 
     def _add(self, name: bytes, head: bytes, packed: bytes, *, depth: int) -> None:
         self.places[name] = self._size, depth

@@ -228,28 +228,46 @@ class WholePack:
             with open(self._where, "rb") as file:
                 # Mapped: what is read into memory for each round, the process never gives back.
                 self._data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-            index, count = _index(base)
-            ids = _NAMES_START + ID_BYTES * count
-            names = [index[at : at + ID_BYTES] for at in range(_NAMES_START, ids, ID_BYTES)]
-            numbers = struct.unpack_from(f">{2 * count}I", index, ids)
+            self._index, self.count = _index(base)
         except (OSError, *_FAILURES) as error:
             raise UnreadableError(self._where, error) from error
-        #: In the order of their ids.
-        self.entries = [*map(Entry, names, numbers[:count], numbers[count:])]
         self.checksum = bytes(self._data[-_TRAILER_BYTES:])
-        header = pack_header(count)
+        header = pack_header(self.count)
+        self._sums_at = _NAMES_START + ID_BYTES * self.count
         if (
             bytes(self._data[: len(header)]) != header
             or sha1(self._data[:-_TRAILER_BYTES], usedforsecurity=False).digest() != self.checksum
-            or index[-2 * _TRAILER_BYTES : -_TRAILER_BYTES] != self.checksum
+            # Behind two tables of numbers: in one so small no place is far.
+            or self._index[self._sums_at + 8 * self.count : -_TRAILER_BYTES] != self.checksum
         ):
             raise UnreadableError(self._where, "is not as it was written")
         #: All entries, without what stands in front of and behind them.
         self.body = self._data[len(header) : -_TRAILER_BYTES]
 
+    def names(self) -> Iterator[bytes]:
+        """Return the id of each object, in their order."""
+        ids = self._index
+        return (ids[at : at + ID_BYTES] for at in range(_NAMES_START, self._sums_at, ID_BYTES))
+
+    def rows(self, first: int = 0, end: int = _FAN, *, moved: int = 0) -> Iterator[Entry]:
+        """Return what the index says, were all objects so many bytes further on.
+
+        Of those whose ids begin with a byte from `first` on, and lower than `end`.
+        """
+        fan = struct.unpack_from(f">{_FAN}I", self._index, _FAN_START)
+        low, high = fan[first - 1] if first else 0, fan[min(end, _FAN) - 1]
+        names = (
+            self._index[at : at + ID_BYTES]
+            for at in range(_NAMES_START + ID_BYTES * low, _NAMES_START + ID_BYTES * high, ID_BYTES)
+        )
+        at = self._sums_at + 4 * low
+        sums = struct.unpack_from(f">{high - low}I", self._index, at)
+        places = struct.unpack_from(f">{high - low}I", self._index, at + 4 * self.count)
+        return map(Entry, names, sums, (place + moved for place in places))
+
     def check(self, names: Collection[bytes], *, pause: Callable[[], None]) -> None:
         """Hash some objects, which are stored whole; errors as when it is opened."""
-        rows = sorted(self.entries, key=attrgetter("offset"))
+        rows = sorted(self.rows(), key=attrgetter("offset"))
         ends = [*(row.offset for row in rows[1:]), len(self._data) - _TRAILER_BYTES]
         for entry, end in zip(rows, ends, strict=True):
             if entry.name in names:
