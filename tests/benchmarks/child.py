@@ -142,12 +142,15 @@ def grow_more(folder: str, saves: int, lines: int) -> dict[str, Any]:
     return {}
 
 
-def save_for_long(folder: str, saves: int) -> dict[str, Any]:
+def save_for_long(folder: str, saves: int, a_second: int | None = None) -> dict[str, Any]:
     """Save small sessions in a store that maintains itself; tell the most it held at once."""
     objects = Path(folder, "objects")
     loose = packs = 0
     with BlockingSessionStore.open(folder, durability="process") as store:
+        began = time.monotonic()
         for number in range(saves):
+            if a_second is not None:
+                time.sleep(max(0.0, began + number / a_second - time.monotonic()))
             asset = store.load(name_of(number % 50))
             change(asset, seed=number, size=SMALL)
             store.save(asset)

@@ -236,9 +236,11 @@ TARGETS: Final = [
                   saves=1000),
     _milliseconds("... maintained again 10 saves later: under 0.5 s", "growth: maintenance", 500,
                   saves="10 more after 1000"),
-    Target("saved for long: at most 2,000 loose objects",
+    Target("saved as fast as it goes: at most 2,000 loose objects",
            Figure("automatic: most loose objects", OURS, {"saves": 3000}), at_most=2000, unit="objects"),
     Target("... at most 20 packs", Figure("automatic: most packs", OURS, {"saves": 3000}),
            at_most=20, unit="packs"),
+    Target("saved 20 times a second: at most 20 packs",
+           Figure("automatic: most packs", OURS, {"saves": 400, "a second": 20}), at_most=20, unit="packs"),
     *_SYNCING,
 ]  # fmt: skip

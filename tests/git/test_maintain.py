@@ -406,7 +406,7 @@ def test_what_an_automatic_run_replaced_stays_for_readers(
     monkeypatch.setattr(maintain, "_LARGE", large)
     now = [1000.00077]
     runtime = replace(system_runtime(), clock=lambda: now[0])
-    fill(path, saves=6)
+    fill(path, saves=3)
     before, old = contents(path), packs(path)
     maintenance = work(path, automatic=True, runtime=runtime)
     assert maintenance.run().repacked > 0
@@ -463,8 +463,8 @@ def test_only_so_many_replaced_packs_stay(tmp_path: Path) -> None:
     assert second < packs(path)
     now[0] += 0.1
     maintenance.drop_replaced()
-    # The new pack, and 7 of those that were replaced last, for the rest of their second.
-    assert len(packs(path)) == 1 + 7
+    # The new pack, and 4 of those that were replaced last, for the rest of their second.
+    assert len(packs(path)) == 1 + 4
     assert maintenance.grace_left() == pytest.approx(0.74)
     now[0] += 0.75
     maintenance.drop_replaced()

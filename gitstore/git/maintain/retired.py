@@ -28,7 +28,7 @@ GRACE_SECONDS_LEAST: Final = 0.25
 #: As the first, for large packs, which readers work on for longer.
 GRACE_SECONDS_LARGE: Final = 10.0
 #: Readers look into them as well: when there are more, the oldest go earlier.
-_PACKS_MAX: Final = 7
+_PACKS_MAX: Final = 4
 
 
 class Retired:
