@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: In all: also those that were replaced, and that readers may still be at; writers stop before, but
 #: maintenance may put two in place then.
 _PACKS_MAX = 45 + 2
-#: Of those that were not.
-_LIVE_MAX = 24
+#: Of those that were not: writers stop at 20 small ones.
+_LIVE_MAX = 20 + 10
 _LOOSE_MAX = 2000
 #: Bytes that the memory may grow by after the first quarter.
 _GROWTH_MAX = 48 << 20
