@@ -70,8 +70,8 @@ class Choice:
         return any(self._busy)
 
     def pressure(self) -> tuple[int, int]:
-        """Return how many packs could be put together, and about how many loose objects there are."""
-        packs = sum(self.is_light(0, [base]) for _, base in self._sizes())
+        """Return how many packs could be replaced by a run, and about how many loose objects there are."""
+        packs = sum(self._is_unsettled(base) for _, base in self._sizes())
         return packs, self._loose_count()
 
     def settled(self) -> list[str]:
@@ -120,6 +120,7 @@ class Choice:
         """
         sizes = self._sizes(unreadable)
         if self._is_automatic:
+            # What is larger is costly to make small, in memory and time for each object.
             sizes = [each for each in sizes if self._is_unsettled(each[1])]
         if hastily:
             sizes = [each for each in sizes if self.is_light(0, [each[1]])]
