@@ -41,8 +41,8 @@ from gitstore.git.indexentries import (
     entry_end,
     extension,
     extensions,
-    flagged,
     named,
+    quick_start,
     seconds,
     stage,
     without_compression,
@@ -61,7 +61,6 @@ _SECOND_NS = 1_000_000_000
 _RUN_PREFIX = b"sessions/"
 _RUN_KEY_BYTES = len(_RUN_PREFIX) + 3
 _AFTER = b"\xff"
-_QUICK_NAME_MAX = 256
 #: Bytes hashed between two states of the checksum that are kept for the next time.
 _HASH_BYTES = 64 << 10
 
@@ -253,11 +252,9 @@ class Index:
 
     def _place(self, run: bytes, name: bytes) -> tuple[int, int]:
         """Return where the entries of a file are, or where one belongs, as a slice of its run."""
-        if len(name) < _QUICK_NAME_MAX and not self._extended:
-            # Such flags begin with a NUL, so that no longer name can hold them and this one.
-            found = run.find(flagged(name))
-            if found >= 0:
-                start = found - FLAGS_OFFSET
+        if not self._extended:
+            start = quick_start(run, name)
+            if start >= 0:
                 return start, entry_end(run, start)[0]
         first = None
         for start, _, other in entries(run):

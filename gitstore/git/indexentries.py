@@ -27,6 +27,9 @@ _EXTENDED_BYTES: Final = 2
 _EXTENSION_HEAD_BYTES: Final = 8
 _STAGE: Final = 0x3000
 _NAME_MAX: Final = 0xFFF
+#: Lengths of names that are quickly found: of all sessions in their folders, but for the longest.
+_QUICK_NAME_MIN: Final = 16
+_QUICK_NAME_MAX: Final = 256
 _SECOND_NS: Final = 1_000_000_000
 _LOW: Final = 0xFFFFFFFF
 
@@ -142,9 +145,16 @@ def cached(data: bytes, start: int) -> Cached:
     )
 
 
-def flagged(name: bytes) -> bytes:
-    """Return the bytes from the flags of a plain entry to the end of its name."""
-    return len(name).to_bytes(2, "big") + name + b"\0"
+def quick_start(run: bytes, name: bytes) -> int:
+    """Return where the plain entry of a file begins; -1 if there is none, or it must be looked for.
+
+    The flags of a plain entry begin with a NUL, so that no longer name can hold them and this one, and
+    a name that is long enough is not met by chance in what is in front of a name.
+    """
+    if _QUICK_NAME_MIN <= len(name) < _QUICK_NAME_MAX:
+        found = run.find(len(name).to_bytes(2, "big") + name + b"\0")
+        return found - FLAGS_OFFSET if found >= 0 else -1
+    return -1
 
 
 def extension(kind: bytes, content: bytes) -> bytes:

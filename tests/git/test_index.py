@@ -184,6 +184,16 @@ def test_a_foreign_racy_entry_is_compared_too(tmp_path: Path) -> None:
     assert run_git(folder, "diff-files", "--name-only").split() == ["user.txt"]
 
 
+def test_a_short_name_is_not_looked_for_in_what_is_in_front_of_another(tmp_path: Path) -> None:
+    index = Index(str(tmp_path / "index"))
+    # As the entry of the file "a": its length in two bytes, the name, and a NUL.
+    size = int.from_bytes(b"\0\x01a\0", "big")
+    for name, text in (("A", "text"), ("B", "x" * size), ("a", "text")):
+        change(tmp_path, index, {}, name, text)
+    found = [(name, entry.size) for name, entry in index.items()]
+    assert found == [(b"A", 4), (b"B", size), (b"a", 4)]
+
+
 def test_an_untrusted_entry_makes_git_look_at_the_file(tmp_path: Path) -> None:
     folder = repository(tmp_path / "r")
     blob = write(folder, "sessions/01/a.yaml", "aaaa")
