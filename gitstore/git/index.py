@@ -187,8 +187,8 @@ class Index:
         """
         self._smudge(os.fsencode(root), began_ns // _SECOND_NS)
         if self._shared is not None:
-            count, parts, link = self._shared.content()
-            return [self._head(count), *parts, link, self._kept]
+            count, differing, link = self._shared.content()
+            return [self._head(count), differing, link, self._kept]
         header = self._head(sum(self._counts.values()))
         if header != self._header:
             self._header = header

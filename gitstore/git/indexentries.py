@@ -157,6 +157,14 @@ def quick_start(run: bytes, name: bytes) -> int:
     return -1
 
 
+def ranks(run: bytes, name: bytes) -> list[int]:
+    """Return which entries of a run are those of a file: none, one, or the stages of a merge."""
+    start = quick_start(run, name)
+    if start >= 0:
+        return [sum(1 for _ in entries(run[:start]))]
+    return [at for at, (_, _, other) in enumerate(entries(run)) if other == name]
+
+
 def extension(kind: bytes, content: bytes) -> bytes:
     """Return an extension."""
     return struct.pack(">4sL", kind, len(content)) + content

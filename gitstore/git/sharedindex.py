@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gitstore.git.indexentries import CHECKSUM_BYTES, entries, extension, named
+from gitstore.git.indexentries import CHECKSUM_BYTES, entries, extension, named, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -29,6 +29,7 @@ _RUN_MASK: Final = 0xFFFFFFFF
 _LITERAL_SHIFT: Final = 33
 #: Which of the words was the last to tell what follows: the only one.
 _LAST: Final = struct.pack(">L", 0)
+_NO_BITMAP: Final = _BITMAP_HEAD.pack(0, 1) + struct.pack(">Q", 0) + _LAST
 
 
 class Link(NamedTuple):
@@ -52,11 +53,34 @@ class Link(NamedTuple):
             raise ValueError("something follows the bitmaps of the split index")
         return cls(deleted, replaced)
 
-    def encode(self, checksum: bytes, count: int) -> bytes:
-        """Return the extension, for so many shared entries with that checksum."""
-        return extension(
-            LINK, checksum + _bitmap(self.deleted, count) + _bitmap(self.replaced, count)
-        )
+
+class Positions:
+    """Some of so many positions, in order, and as a bitmap, all of it in words as they are."""
+
+    def __init__(self, count: int) -> None:
+        self.sorted: list[int] = []
+        words = -(-count // _WORD_BITS)
+        self._head = _BITMAP_HEAD.pack(count, words + 1)
+        self._head += struct.pack(">Q", words << _LITERAL_SHIFT)
+        self._bits = bytearray(words * 8)
+
+    def add(self, position: int) -> None:
+        """Take in a position that is not among them."""
+        insort(self.sorted, position)
+        self._flip(position)
+
+    def remove(self, position: int) -> None:
+        """Leave out a position that is among them."""
+        del self.sorted[bisect_left(self.sorted, position)]
+        self._flip(position)
+
+    def encode(self) -> bytes:
+        """Return the bitmap."""
+        return self._head + self._bits + _LAST if self.sorted else _NO_BITMAP
+
+    def _flip(self, position: int) -> None:
+        # In each word of eight bytes the highest comes first.
+        self._bits[position >> 3 ^ 7] ^= 1 << (position & 7)
 
 
 class Shared:
@@ -74,15 +98,15 @@ class Shared:
         for key in self._keys:
             self._firsts.append(self.count)
             self.count += counts[key]
-        #: By position, without their names.
-        self._replaced: dict[int, bytes] = {}
-        self._deleted: set[int] = set()
+        #: By position, without their names; what is deleted is empty.
+        self._changed: dict[int, bytes] = {}
+        self._replaced, self._deleted = Positions(self.count), Positions(self.count)
         self._added: dict[bytes, bytes] = {}
 
     @property
     def differences(self) -> int:
         """How many entries are not as in the shared index."""
-        return len(self._replaced) + len(self._deleted) + len(self._added)
+        return len(self._changed) + len(self._added)
 
     def place(self, position: int) -> tuple[bytes, int]:
         """Return the key of the run that the entry at a position is in, and which of it it is."""
@@ -93,8 +117,10 @@ class Shared:
         self, link: Link, replaced: Iterable[bytes], added: Iterable[tuple[bytes, bytes]]
     ) -> None:
         """Take note of what a split index says: entries without their names, and names and entries."""
-        self._deleted.update(link.deleted)
-        self._replaced.update(zip(link.replaced, replaced, strict=True))
+        for position, entry in zip(link.replaced, replaced, strict=True):
+            self._change(position, entry)
+        for position in link.deleted:
+            self._change(position, b"")
         for name, entry in added:
             self._added[name] = self._added.get(name, b"") + entry
 
@@ -102,27 +128,33 @@ class Shared:
         """Take note of the entries that a file has now, none or one or the stages of a merge."""
         run = self._runs.get(key, b"")
         first = self._firsts[bisect_left(self._keys, key)] if run else 0
-        names = [other for _, _, other in entries(run)]
-        before = [first + at for at, other in enumerate(names) if other == name]
-        for position in before:
-            self._replaced.pop(position, None)
-            self._deleted.discard(position)
+        before = [first + at for at in ranks(run, name)]
         self._added.pop(name, None)
         if len(before) == 1 and sum(1 for _ in entries(now)) == 1:
-            self._replaced[before[0]] = named(now, b"")
+            self._change(before[0], named(now, b""))
             return
-        self._deleted.update(before)
+        for position in before:
+            self._change(position, b"")
         if now:
             self._added[name] = now
 
-    def content(self) -> tuple[int, list[bytes], bytes]:
+    def content(self) -> tuple[int, bytes, bytes]:
         """Return how many entries differ, these entries, and the extension of the split index."""
-        replaced = sorted(self._replaced)
+        replaced = self._replaced.sorted
         added = [self._added[name] for name in sorted(self._added)]
         count = len(replaced) + sum(1 for each in added for _ in entries(each))
-        link = Link(sorted(self._deleted), replaced)
-        parts = [*(self._replaced[position] for position in replaced), *added]
-        return count, parts, link.encode(self.checksum, self.count)
+        differing = b"".join([*map(self._changed.__getitem__, replaced), *added])
+        link = self.checksum + self._deleted.encode() + self._replaced.encode()
+        return count, differing, extension(LINK, link)
+
+    def _change(self, position: int, now: bytes) -> None:
+        """Let the entry at a position be another one, or deleted."""
+        before = self._changed.get(position)
+        if before is None or bool(before) is not bool(now):
+            if before is not None:
+                (self._replaced if before else self._deleted).remove(position)
+            (self._replaced if now else self._deleted).add(position)
+        self._changed[position] = now
 
 
 def shared_path(control: str, checksum: bytes) -> str:
@@ -140,18 +172,6 @@ def outdated(control: str, *, current: Collection[bytes | None], kept: int) -> l
             if item.name.startswith(SHARED_PREFIX) and item.path not in used
         ]
     return [path for _, path in sorted(found, reverse=True)[kept:]]
-
-
-def _bitmap(positions: Collection[int], count: int) -> bytes:
-    """Return a bitmap, all of it in words as they are: one bit for each shared entry."""
-    words = -(-count // _WORD_BITS) if positions else 0
-    bits = bytearray(words * 8)
-    for position in positions:
-        bits[position >> 3] |= 1 << (position & 7)
-    head = _BITMAP_HEAD.pack(count if positions else 0, words + 1)
-    marker = struct.pack(">Q", words << _LITERAL_SHIFT)
-    # From the lowest byte of each word to the highest.
-    return head + marker + struct.pack(f">{words}Q", *struct.unpack(f"<{words}Q", bits)) + _LAST
 
 
 def _positions(data: bytes, start: int, count: int) -> tuple[list[int], int]:

@@ -16,7 +16,7 @@ from gitstore import BlockingSessionStore, ConversationTurn, SessionAsset
 from gitstore.errors import CorruptRepositoryError
 from gitstore.git.index import Index
 from gitstore.git.indexstates import indexed_files
-from gitstore.git.sharedindex import Link, shared_path
+from gitstore.git.sharedindex import Link, Positions, shared_path
 from tests.git.test_index import SECOND_NS, change, encoded, repository, staged, store, write
 from tests.gitcommand import assert_git_is_content, run_git
 
@@ -208,8 +208,22 @@ def test_the_extension_says_what_went_into_it(
     count: int, deleted: set[int], replaced: set[int]
 ) -> None:
     link = Link(*(sorted(each for each in some if each < count) for some in (deleted, replaced)))
-    data = link.encode(b"c" * 20, count)
-    assert Link.decode(data[8:], count) == link
+    data = b"".join(bitmap(some, count) for some in (deleted, replaced))
+    assert Link.decode(b"c" * 20 + data, count) == link
+
+
+def bitmap(some: set[int], count: int) -> bytes:
+    """Return the bitmap of those that are less than `count`, of all, after some of the others came and went."""
+    positions = Positions(count)
+    for each in range(count):
+        positions.add(each)
+    for each in set(range(count)) - some:
+        positions.remove(each)
+    for each in range(0, count, 2):
+        (positions.remove if each in some else positions.add)(each)
+    for each in range(0, count, 2):
+        (positions.add if each in some else positions.remove)(each)
+    return positions.encode()
 
 
 def test_runs_of_one_bit_are_read_and_are_not_longer_than_there_are_entries() -> None:
