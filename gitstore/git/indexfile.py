@@ -54,9 +54,12 @@ class IndexFile:
         elif index.is_far_from_shared:
             self._share(index)
         body = index.body(root, began_ns=lock.made_ns)
-        lock.begin(*body)
+        is_whole = index.shared is None
+        if is_whole:
+            lock.begin(*body)  # large: it goes to the disk while it is hashed
         checksum = index.checksum(body)
-        lock.stage(checksum, mtime_ns=lock.made_ns, barrier=barrier)
+        rest = () if is_whole else body
+        lock.stage(*rest, checksum, mtime_ns=lock.made_ns, barrier=barrier)
         self._written = (checksum, index)
         if index.shared != self._swept:
             self._sweep(index, kept=_KEPT)
