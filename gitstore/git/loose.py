@@ -31,8 +31,6 @@ _ATTEMPTS = 5
 #: The folder that stands for all 256 when loose objects are counted, as `git gc` does it.
 _SAMPLE = "17"
 _FOLDERS = 256
-#: Objects for which a listing of their folders costs less than to look for each.
-_MANY = 64
 
 
 class LooseFile(NamedTuple):
@@ -57,10 +55,12 @@ class LooseObjects:
         self._runtime = runtime
         self._config = config
         self._bytes_max = bytes_max
+        #: When the folder had last changed, and what was in it.
+        self._listed: tuple[int, frozenset[str]] = (-1, frozenset())
 
     def path(self, name: str) -> str:
         """Return where an object is, if it is loose."""
-        return os.path.join(self._folder, name[:2], name[2:])
+        return f"{self._folder}/{name[:2]}/{name[2:]}"
 
     def estimate(self) -> int:
         """Return about how many there are."""
@@ -129,16 +129,23 @@ class LooseObjects:
 
     def mend(self, objects: Collection[StagedObject]) -> None:
         """Write those objects again that are there and damaged: `git fsck` would go on about them."""
-        # Where all is in packs most of the folders are not there, and one listing tells it.
-        folders = set(os.listdir(self._folder)) if len(objects) >= _MANY else None
+        # Where all is in packs most of the folders are not there.
+        folders = self._folders()
         broken = [
             (each.name, framed(each.kind, each.data))
             for each in objects
-            if (folders is None or each.name[:2] in folders)
+            if each.name[:2] in folders
             and os.path.exists(self.path(each.name))
             and not self._is_whole(each.name)
         ]
         self.write(broken)
+
+    def _folders(self) -> frozenset[str]:
+        """Return what is in the folder of objects, listed again when that has changed."""
+        stamp = os.stat(self._folder).st_mtime_ns
+        if stamp != self._listed[0]:
+            self._listed = stamp, frozenset(os.listdir(self._folder))
+        return self._listed[1]
 
     def _is_whole(self, name: str) -> bool:
         try:

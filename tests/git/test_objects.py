@@ -167,10 +167,13 @@ def test_damage_of_what_is_written_again_is_mended(folder: Path, objects: Object
     assert run_git(folder, "cat-file", "blob", name) == "content" * 50
 
 
+@pytest.mark.parametrize("is_first", [True, False])
 @pytest.mark.parametrize("count", [1, 64])
 def test_a_damaged_loose_object_that_is_written_again_is_mended(
-    folder: Path, objects: Objects, count: int
+    folder: Path, objects: Objects, count: int, *, is_first: bool
 ) -> None:
+    if not is_first:
+        write_one(objects, b"another")
     staged = Staged()
     names = [staged.add("blob", b"%d" % number) for number in range(count)]
     loose = folder / "objects" / names[-1][:2] / names[-1][2:]
@@ -185,6 +188,7 @@ def test_what_this_store_wrote_needs_no_look_into_the_folder(
     objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert objects.kind_of("1" * 40) is None
+    write_one(objects, b"another")
     listed: list[str] = []
     real = os.listdir
 
@@ -194,11 +198,16 @@ def test_what_this_store_wrote_needs_no_look_into_the_folder(
 
     monkeypatch.setattr(os, "listdir", listdir)
     for number in range(3):
-        staged = Staged()
-        name = staged.add("blob", b"%d" % number)
-        objects.write(staged)
+        name = write_one(objects, b"%d" % number)
         assert objects.read(name, "blob") == b"%d" % number
     assert listed == []
+
+
+def write_one(objects: Objects, data: bytes) -> str:
+    staged = Staged()
+    name = staged.add("blob", data)
+    objects.write(staged)
+    return name
 
 
 @pytest.mark.parametrize(
