@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
-import uuid
 
 from gitstore.types import Runtime
 
@@ -15,6 +15,6 @@ def system_runtime() -> Runtime:
         clock=time.time,  # noqa: TID251 -- the one place that chooses the clock
         monotonic=time.monotonic,
         sleep=time.sleep,
-        token=lambda: uuid.uuid4().hex[:16],  # noqa: TID251 -- the one place that chooses chance
+        token=lambda: os.urandom(8).hex(),
         chance=random.random,
     )

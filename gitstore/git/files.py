@@ -11,8 +11,7 @@ import errno
 import os
 import stat
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,11 +22,12 @@ _AT_EXCHANGE = 2
 _SYNC_FILE_RANGE_WRITE = 2
 #: Parts written at once (IOV_MAX of limits.h, where it is least).
 _PARTS_MAX = 1024
+#: Bytes that are asked for at once of a file that is small in all likelihood.
+_SMALL = 16 << 10
 _NO_EXCHANGE = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """What tells one state of a file from another: changes with every write or replacement."""
 
     inode: int
@@ -126,6 +126,23 @@ def discard(path: str) -> None:
         os.unlink(path)
     except OSError:
         return
+
+
+def read_small(path: str) -> bytes:
+    """Return what is in a file: for one that is small in four system calls, where `open` makes nine.
+
+    Raises:
+        OSError: it cannot be read, or is a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        data = part = os.read(descriptor, _SMALL)
+        while part:
+            part = os.read(descriptor, _SMALL)
+            data += part
+    finally:
+        os.close(descriptor)
+    return data
 
 
 def read_regular(name: str, *, folder: int, limit: int) -> tuple[bytes, Signature] | None:

@@ -111,11 +111,16 @@ class Index:
     def checksum_of(path: str) -> bytes | None:
         """Return the checksum at the end of an index file, which tells any two contents apart."""
         try:
-            with open(path, "rb") as file:
-                file.seek(-CHECKSUM_BYTES, os.SEEK_END)
-                return file.read()
+            descriptor = os.open(path, os.O_RDONLY)
         except OSError:
             return None
+        try:
+            os.lseek(descriptor, -CHECKSUM_BYTES, os.SEEK_END)
+            return os.read(descriptor, CHECKSUM_BYTES)
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
 
     @property
     def shared(self) -> bytes | None:

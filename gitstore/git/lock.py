@@ -102,9 +102,12 @@ class Workshop:
         Raises:
             RepositoryLockedError: another process held it for the whole timeout.
         """
-        self._disk.make_folder(self.path)
         name = os.path.join(self.path, "lock")
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            self._disk.make_folder(self.path)
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
         _held.add(descriptor)
         try:
             self._wait(lambda: flocked(descriptor), name)
@@ -139,7 +142,7 @@ class Workshop:
             RepositoryLockedError: somebody else held it for the whole timeout.
             UnsupportedRepositoryError: the file system has no hard links.
         """
-        relative = quote(os.path.relpath(target, self._common), safe="")
+        relative = quote(target.removeprefix(self._common + os.sep), safe="")
         own = os.path.join(self.path, f"{_OWN}{self._runtime.token()}-{relative}")
         descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         lock = GitLock(target, own, descriptor, self._disk)

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gitstore.errors import CorruptRepositoryError
+from gitstore.git.files import read_small
 from gitstore.types import CommitId
 
 if TYPE_CHECKING:
@@ -64,14 +65,15 @@ class Refs:
         logs = [os.path.join(self._common, "logs", name)]
         if self.head_branch() == name.removeprefix("refs/heads/"):
             logs.append(os.path.join(self._control, "logs", "HEAD"))
+        flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT if create else 0)
         for path in logs:
-            if create:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT if create else 0)
             try:
                 descriptor = os.open(path, flags, 0o666)
             except FileNotFoundError:
-                continue
+                if not create:
+                    continue
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                descriptor = os.open(path, flags, 0o666)
             try:
                 os.write(descriptor, line)  # one write: appends do not interleave
             finally:
@@ -110,8 +112,7 @@ class Refs:
 
     def _read_file(self, path: str) -> str | None:
         try:
-            with open(path, "rb") as file:
-                return file.read().decode(errors="replace")
+            return read_small(path).decode(errors="replace")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -200,6 +201,28 @@ def test_packed_refs_and_gc_are_followed(tmp_path: Path) -> None:
         assert [change.commit for change in store.history("a")] == [second.commit, first.commit]
         assert store.load("a").project_context.name == "again"
     assert_git_is_content(path)
+
+
+def test_a_branch_is_found_behind_many_packed_refs(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with BlockingSessionStore.open(path, create=True) as store:
+        tip = store.save(session("a")).commit
+        made = "".join(f"create refs/before/{number} {tip}\n" for number in range(1000))
+        run_git(path, "update-ref", "--stdin", given=made.encode())
+        run_git(path, "pack-refs", "--all")
+        assert (path / ".git/packed-refs").stat().st_size > 3 * (16 << 10)
+        store.save(session("b"))
+        assert [change.commit for change in store.history("a")] == [tip]
+
+
+def test_a_reflog_that_was_removed_with_its_folder_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with BlockingSessionStore.open(path, create=True) as store:
+        store.save(session("a"))
+        shutil.rmtree(path / ".git/logs")
+        saved = store.save(session("b"))
+    for name in ("main", "HEAD"):
+        assert run_git(path, "reflog", "show", "--format=%H", name).split() == [saved.commit]
 
 
 def test_the_reflog_tells_of_saves(tmp_path: Path) -> None:
