@@ -159,9 +159,13 @@ def quick_start(run: bytes, name: bytes) -> int:
 
 def ranks(run: bytes, name: bytes) -> list[int]:
     """Return which entries of a run are those of a file: none, one, or the stages of a merge."""
-    start = quick_start(run, name)
-    if start >= 0:
-        return [sum(1 for _ in entries(run[:start]))]
+    end = quick_start(run, name)
+    if end >= 0:
+        start = rank = 0
+        while start < end:
+            start, _ = entry_end(run, start)
+            rank += 1
+        return [rank]
     return [at for at, (_, _, other) in enumerate(entries(run)) if other == name]
 
 

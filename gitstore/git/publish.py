@@ -13,7 +13,7 @@ Until the branch moves every step can be undone, and is, when a later one fails.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from gitstore.git.objects import OBJECT_BYTES_MAX, object_id
 from gitstore.git.refs import ref_change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Mapping
 
     from gitstore.git.checkout import Replacement, WorkingFile, WorkingTree
     from gitstore.git.draft import Draft, File
@@ -55,6 +55,14 @@ class Locks:
     ref: GitLock
     #: None when there is no working tree to keep in step.
     index: GitLock | None
+
+    def release(self) -> None:
+        """Let go of what was not published. Releasing twice is fine."""
+        try:
+            self.ref.release()
+        finally:
+            if self.index is not None:
+                self.index.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,10 @@ class Publisher:
             changes = [] if tree is None else _replacements(tree, draft, seen, barrier, undo)
             barrier.sync()
             self._objects.place(waiting, barrier)
-            locks = held or undo.enter_context(self.holding(tree))
+            locks = held
+            if locks is None:
+                locks = self.lock(tree)
+                undo.callback(locks.release)
             if self._refs.read(self._ref) != draft.base or self._is_checked_out() is (tree is None):
                 return False
             self._objects.put_back(draft.staged)
@@ -167,7 +178,8 @@ class Publisher:
             try:
                 locks.ref.publish()
             except BaseException:
-                # Interrupted, perhaps when it was done: the files must not go back then.
+                # Interrupted, perhaps when it was done: the files must not go back then. What is left
+                # of the lock, `recover` removes.
                 if self._refs.read(self._ref) == draft.tip:
                     undo.pop_all()
                 raise
@@ -177,17 +189,15 @@ class Publisher:
         self._confirm(draft, who)
         return True
 
-    @contextmanager
-    def holding(self, tree: WorkingTree | None) -> Generator[Locks]:
-        """Hold git's locks of index and branch; what was not published is let go."""
-        with ExitStack() as stack:
-            index: GitLock | None = None
-            if tree is not None:
-                index = self._index.lock()
-                stack.callback(index.release)
-            ref = self._refs.lock(self._ref)
-            stack.callback(ref.release)
-            yield Locks(ref, index)
+    def lock(self, tree: WorkingTree | None) -> Locks:
+        """Take git's locks of index and branch, to be released."""
+        index = None if tree is None else self._index.lock()
+        try:
+            return Locks(self._refs.lock(self._ref), index)
+        except BaseException:
+            if index is not None:
+                index.release()
+            raise
 
     def _apply(
         self,

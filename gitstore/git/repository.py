@@ -184,8 +184,12 @@ class Repository(Traffic):
         Raises:
             RepositoryLockedError: one of git's locks was held for the whole timeout.
         """
-        with translated(self.path), self._publisher.holding(tree) as locks:
-            yield locks
+        with translated(self.path):
+            locks = self._publisher.lock(tree)
+            try:
+                yield locks
+            finally:
+                locks.release()
 
     def publish(
         self,
