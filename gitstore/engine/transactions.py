@@ -73,7 +73,7 @@ class Writer:
         self._author = author
         self._runtime = runtime
         self._sign = sign
-        self._turns = Turns(self._serve)
+        self._turns = Turns(self._serve, sleep=runtime.sleep)
         #: Readers note here what they find.
         self.forms = Forms()
         self._clash_keys: OrderedDict[str, dict[str, SessionId]] = OrderedDict()

@@ -4,6 +4,9 @@ A caller queues its requests. If nobody leads it leads: it serves everything tha
 and wakes those whose requests are settled; once its own are, it hands the lead to whoever has waited
 longest. Groups form by themselves under load, a lone caller waits for nobody, and since the queue is
 served in order, nobody waits for more than those who came before.
+
+Who leads after several were served together expects as much again, and waits as long as others come:
+else the first of every round would be served alone, and the rest after it.
 """
 
 from __future__ import annotations
@@ -21,19 +24,26 @@ if TYPE_CHECKING:
 
 #: Requests served in one turn: bounds what is held in memory, and how long the others wait.
 GROUP_MAX = 64
+#: Long enough for a thread that is ready to run; a small part of any turn.
+_MOMENT_SECONDS = 5e-5
 
 
 class Turns:
     """The queue of one store; `serve` settles a group of requests, or raises."""
 
-    def __init__(self, serve: Callable[[list[Request]], None]) -> None:
+    def __init__(
+        self, serve: Callable[[list[Request]], None], *, sleep: Callable[[float], None]
+    ) -> None:
         self._serve = serve
+        self._sleep = sleep
         #: Guards what follows.
         self._mutex = threading.Lock()
         self._queue: deque[tuple[Request, _Waiter]] = deque()
         self._has_leader = False
         #: Requests of the queue that are being served.
         self._begun = 0
+        #: Whether the last turn was for several callers.
+        self._was_shared = False
 
     @property
     def waiting(self) -> int:
@@ -64,6 +74,8 @@ class Turns:
 
     def _lead(self) -> int:
         """Serve those who have waited longest, and wake them; return how many requests that were."""
+        if self._was_shared:
+            self._gather()
         with self._mutex:
             # They stay in the queue until they are woken: else an interruption here would lose them.
             waiting = (each for each in self._queue if not each[0].is_settled)
@@ -72,13 +84,22 @@ class Turns:
         try:
             self._serve([request for request, _ in group])
         finally:
-            for waiter in {waiter for _, waiter in group}:
+            callers = {waiter for _, waiter in group}
+            self._was_shared = len(callers) > 1
+            for waiter in callers:
                 if waiter.is_settled:
                     waiter.wake()
             with self._mutex:
                 self._queue = deque(each for each in self._queue if not each[0].is_settled)
                 self._begun = 0
         return len(group)
+
+    def _gather(self) -> None:
+        """Let others queue their requests, as long as any do."""
+        came = 0
+        while came < len(self._queue) < GROUP_MAX:
+            came = len(self._queue)
+            self._sleep(_MOMENT_SECONDS)
 
     def _leave(self, waiter: _Waiter) -> None:
         """Pass on the lead. What nobody has begun must not be committed when the caller is gone."""

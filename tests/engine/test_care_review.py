@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,7 +67,7 @@ class Interrupting:
 @pytest.mark.parametrize("when", [1, 2, 3])
 def test_nobody_waits_for_ever_whenever_who_leads_is_interrupted(when: int) -> None:
     """When it has queued its request, when it has taken the group, and when it has served it."""
-    line = Turns(settle)
+    line = Turns(settle, sleep=time.sleep)
     mutex = Interrupting(when)
     line._mutex = mutex  # type: ignore[assignment] # it locks as a real one does
     interrupted: list[bool] = []

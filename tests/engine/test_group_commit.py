@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -134,7 +135,7 @@ def test_requests_are_served_in_the_order_of_their_coming() -> None:
             assert all_wait.wait(_SECONDS_MAX)
         settle(group)
 
-    line = Turns(serve)
+    line = Turns(serve, sleep=time.sleep)
     leader = threading.Thread(target=line.run, args=([request(0)],))
     leader.start()
     assert first_is_served.wait(_SECONDS_MAX)
@@ -159,7 +160,7 @@ def test_who_leads_is_told_how_many_it_served_and_nobody_else_counts_them() -> N
         assert all_wait.wait(_SECONDS_MAX)
         settle(group)
 
-    line = Turns(serve)
+    line = Turns(serve, sleep=time.sleep)
     assert line.run([]) == 0
     told: list[int] = []
     threads = [
@@ -178,6 +179,58 @@ def test_who_leads_is_told_how_many_it_served_and_nobody_else_counts_them() -> N
     assert sorted(told) == [0] * 7 + [1, 8]
 
 
+def test_who_leads_after_several_waits_as_long_as_others_come() -> None:
+    """And who leads after a lone caller waits for nobody."""
+    groups: list[list[str]] = []
+    all_wait = threading.Event()
+    coming: list[int] = []
+    threads: list[threading.Thread] = []
+    moments: list[float] = []
+
+    def serve(group: list[Request]) -> None:
+        groups.append([each.session_id for each in group])
+        assert all_wait.wait(_SECONDS_MAX)
+        settle(group)
+
+    def come(number: int) -> None:
+        before = line.waiting
+        threads.append(threading.Thread(target=line.run, args=([request(number)],)))
+        threads[-1].start()
+        while line.waiting == before and not line._begun:
+            os.sched_yield()
+
+    def sleep(seconds: float) -> None:
+        moments.append(seconds)
+        if coming:
+            come(coming.pop(0))
+
+    line = Turns(serve, sleep=sleep)
+    come(0)
+    while not line._begun:
+        os.sched_yield()
+    for waiting in (1, 2):
+        threads.append(threading.Thread(target=line.run, args=([request(waiting)],)))
+        threads[-1].start()
+        while line.waiting < waiting:
+            os.sched_yield()
+    all_wait.set()
+    for thread in threads:
+        thread.join(_SECONDS_MAX)
+    assert groups == [["s0"], ["s1", "s2"]]
+    assert not moments
+    coming += [4, 5]
+    line.run([request(3)])
+    assert groups[2:] == [["s3", "s4", "s5"]]
+    for thread in threads:
+        thread.join(_SECONDS_MAX)
+    waited = len(moments)
+    line.run([request(6)])
+    assert len(moments) == waited + 1, "nobody came: one moment showed it"
+    line.run([request(7)])
+    assert len(moments) == waited + 1
+    assert groups[3:] == [["s6"], ["s7"]]
+
+
 @pytest.mark.faults
 def test_nobody_starves_while_others_keep_coming() -> None:
     """Between a request and its turn lie at most those that were queued, and one group."""
@@ -191,7 +244,7 @@ def test_nobody_starves_while_others_keep_coming() -> None:
             served += len(group)
         settle(group)
 
-    line = Turns(serve)
+    line = Turns(serve, sleep=time.sleep)
 
     def keep_coming() -> None:
         for number in range(200):
@@ -219,7 +272,7 @@ def test_who_is_interrupted_passes_the_lead_on(monkeypatch: pytest.MonkeyPatch) 
             raise KeyboardInterrupt
         settle(group)
 
-    line = Turns(serve)
+    line = Turns(serve, sleep=time.sleep)
     interrupted: list[bool] = []
 
     def lead() -> None:
