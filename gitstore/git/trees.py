@@ -83,7 +83,11 @@ def find(tree: bytes, name: bytes) -> Entry | None:
         is_whole = start >= 0 and end <= len(tree)
         if is_whole and tree.startswith(mode, start) and _begins_entry(tree, start):
             return Entry(mode, name, tree[end - _ID_BYTES : end].hex(), start, end)
-    return next((entry for entry in entries(tree) if entry.name == name), None)
+    raw, end = quick_locate(tree, name)
+    if raw is None:
+        return None
+    start = end - len(raw) - len(name) - len(b"\0")
+    return entry_of(name, raw)._replace(start=start, end=end)
 
 
 def _likely(tree: bytes, name: bytes) -> int:
