@@ -222,11 +222,11 @@ def _pack(
 
 
 def _compressed(kind: str, data: bytes, level: int) -> bytes:
-    """Return an object as a zlib stream; a tree as it is, unless more than haste is asked for.
+    """Return an object as a zlib stream; what is no file as it is, unless more than haste is asked for.
 
-    Two thirds of a tree are ids, in which there is nothing to compress.
+    Two thirds of a tree are ids, in which there is nothing to compress, and a commit is short.
     """
-    is_plain = kind == "tree" and level == LEVEL_DEFAULT and len(data) <= packformat.STORED_MAX
+    is_plain = kind != "blob" and level == LEVEL_DEFAULT and len(data) <= packformat.STORED_MAX
     return packformat.stored(data) if is_plain else deflate(data, level)
 
 

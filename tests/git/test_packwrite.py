@@ -142,6 +142,22 @@ def test_a_tree_is_stored_as_it_is_unless_room_is_asked_for(
     run_git(folder, "verify-pack", str(path))
 
 
+@pytest.mark.parametrize(("level", "is_packed"), [(None, False), ("9", True)])
+def test_a_commit_is_stored_as_it_is_unless_room_is_asked_for(
+    folder: Path, level: str | None, is_packed: bool
+) -> None:
+    if level is not None:
+        run_git(folder, "config", "core.compression", level)
+    who = b"A <a@example.org> 0 +0000"
+    data = b"tree %s\nauthor %s\ncommitter %s\n\n%s" % (b"1" * 40, who, who, b"again and " * 40)
+    staged = Staged()
+    staged.add("commit", data)
+    written(writer(folder), staged)
+    (path,) = (folder / "objects/pack").glob("*.pack")
+    assert (path.stat().st_size < len(data)) == is_packed
+    run_git(folder, "verify-pack", str(path))
+
+
 def test_an_object_like_one_that_is_not_in_the_pack_is_whole(folder: Path) -> None:
     staged = Staged()
     blob = bytes.fromhex(staged.add("blob", b""))
