@@ -96,7 +96,9 @@ class PendingSave:
         if self._error is not None:
             raise self._error
         assert self._request is not None
-        saved = replace(self._request.result(), masked=self._masked)
+        saved = self._request.result()
+        if self._masked:
+            saved = replace(saved, masked=self._masked)
         if self._merged is not None:
             self._asset.refresh(self._merged)
         self._asset.mark_stored(saved.revision)

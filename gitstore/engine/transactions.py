@@ -352,7 +352,8 @@ def _settle(group: list[Request], outcomes: list[Saved | StorageError]) -> None:
         if isinstance(outcome, StorageError):
             request.error = outcome
         else:
-            request.saved = replace(outcome, adopted=request.adopted)
+            adopted = request.adopted
+            request.saved = outcome if adopted is None else replace(outcome, adopted=adopted)
 
 
 def _message(request: Request, operation: str) -> str:
