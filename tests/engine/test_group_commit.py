@@ -231,6 +231,28 @@ def test_who_leads_after_several_waits_as_long_as_others_come() -> None:
     assert groups[3:] == [["s6"], ["s7"]]
 
 
+def test_who_is_interrupted_while_others_come_passes_the_lead_on() -> None:
+    threads: list[threading.Thread] = []
+    other = request(1)
+
+    def sleep(_: float) -> None:
+        if not threads:
+            threads.append(threading.Thread(target=line.run, args=([other],)))
+            threads[0].start()
+            while line.waiting < 2:
+                os.sched_yield()
+            raise KeyboardInterrupt
+
+    line = Turns(settle, sleep=sleep)
+    line._was_shared = True
+    with pytest.raises(KeyboardInterrupt):
+        line.run([lost := request(0)])
+    threads[0].join(_SECONDS_MAX)
+    assert other.is_settled
+    assert not lost.is_settled
+    assert not line.waiting
+
+
 @pytest.mark.faults
 def test_nobody_starves_while_others_keep_coming() -> None:
     """Between a request and its turn lie at most those that were queued, and one group."""
