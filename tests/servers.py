@@ -86,19 +86,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def git_daemon(served: Path) -> Iterator[Server]:
     """A real ``git daemon``, which takes anonymous pushes."""
     daemon = git_program("git-daemon")
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            daemon, "--reuseaddr", f"--base-path={served}", "--export-all", "--listen=127.0.0.1",
-            f"--port={port}", "--enable=receive-pack", str(served),
-        ],
-        env=environment(GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*"),
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    with _ending(process):
-        wait_for(port, process)
-        yield Server(served, f"git://127.0.0.1:{port}", port)
+    with free_port() as port:
+        process = subprocess.Popen(
+            [
+                daemon, "--reuseaddr", f"--base-path={served}", "--export-all", "--listen=127.0.0.1",
+                f"--port={port}", "--enable=receive-pack", str(served),
+            ],
+            env=environment(GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*"),
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        with _ending(process):
+            wait_for(port, process)
+            yield Server(served, f"git://127.0.0.1:{port}", port)
 
 
 @pytest.fixture(scope="session")
@@ -111,31 +111,31 @@ def sshd(served: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
             [program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)],
             check=True,
         )
-    port = free_port()
-    shutil.copy(folder / "user.pub", folder / "authorized_keys")
-    (folder / "sshd_config").write_text(
-        f"HostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\n"
-        f"PidFile none\nUsePAM no\nPasswordAuthentication no\nListenAddress 127.0.0.1:{port}\n"
-        "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-        "AcceptEnv GIT_PROTOCOL\nLogLevel ERROR\n"
-    )
-    host_key = " ".join((folder / "host.pub").read_text().split()[:2])
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where it locks itself in while it checks keys
-    process = subprocess.Popen(
-        [program("sshd"), "-D", "-E", str(folder / "log"), "-f", str(folder / "sshd_config")],
-        start_new_session=True,
-    )
-    with _ending(process):
-        wait_for(port, process)
-        yield Server(
-            served,
-            f"ssh://127.0.0.1:{port}{served}",
-            port,
-            known_hosts=folder / "known_hosts",
-            identity=folder / "user",
+    with free_port() as port:
+        shutil.copy(folder / "user.pub", folder / "authorized_keys")
+        (folder / "sshd_config").write_text(
+            f"HostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\n"
+            f"PidFile none\nUsePAM no\nPasswordAuthentication no\nListenAddress 127.0.0.1:{port}\n"
+            "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
+            "AcceptEnv GIT_PROTOCOL\nLogLevel ERROR\n"
         )
+        host_key = " ".join((folder / "host.pub").read_text().split()[:2])
+        (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)  # where it locks itself in while it checks keys
+        process = subprocess.Popen(
+            [program("sshd"), "-D", "-E", str(folder / "log"), "-f", str(folder / "sshd_config")],
+            start_new_session=True,
+        )
+        with _ending(process):
+            wait_for(port, process)
+            yield Server(
+                served,
+                f"ssh://127.0.0.1:{port}{served}",
+                port,
+                known_hosts=folder / "known_hosts",
+                identity=folder / "user",
+            )
 
 
 @pytest.fixture(scope="session")
@@ -345,12 +345,18 @@ def cutting_proxy(port: int, *, after: int) -> Iterator[int]:
         yield listening
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+@contextmanager
+def free_port() -> Iterator[int]:
+    """Keep a port that nobody listens on, for a server that asks for it by number.
+
+    The system gives it to no other process meanwhile: tests may run in several.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
         assert isinstance(port, int)
-        return port
+        yield port
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

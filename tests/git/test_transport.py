@@ -287,8 +287,8 @@ def test_no_repository_there(remote: Remote, ours: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["git", "ssh", "http", "https"])
 def test_nobody_listens(scheme: str) -> None:
-    with pytest.raises(RemoteUnavailableError, match=r"[Rr]efused") as caught:
-        advertised(transport(f"{scheme}://127.0.0.1:{free_port()}/x.git"))
+    with free_port() as port, pytest.raises(RemoteUnavailableError, match=r"[Rr]efused") as caught:
+        advertised(transport(f"{scheme}://127.0.0.1:{port}/x.git"))
     assert caught.value.retryable
 
 
@@ -488,8 +488,8 @@ def test_no_configuration_of_a_repository_names_a_program(
     monkeypatch.chdir(ours)
     with pytest.raises(RemoteNotFoundError):
         advertised(transport(f"{git_daemon.url}/missing.git"))
-    with pytest.raises(SyncError):
-        advertised(transport(f"ssh://127.0.0.1:{free_port()}/x.git"))
+    with free_port() as port, pytest.raises(SyncError):
+        advertised(transport(f"ssh://127.0.0.1:{port}/x.git"))
     assert not ran.exists()
 
 
