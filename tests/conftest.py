@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+from coverage import Coverage
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -98,10 +99,9 @@ def no_blocking_in_the_loop() -> Iterator[None]:
     Once for all tests: what it puts in their place, and takes out again, is most of a small test.
     """
     with blockbuster_ctx("gitstore") as watch:
-        # Measuring coverage takes a lock of its own, in every thread.
-        watch.functions["threading.Lock.acquire"].can_block_in(
-            "/coverage/collector.py", {"lock_data"}
-        )
+        if Coverage.current() is not None:
+            # It takes a lock of its own in the midst of what it traces: that would be told as ours.
+            watch.functions["threading.Lock.acquire"].deactivate()
         yield
 
 
