@@ -108,6 +108,7 @@ def test_a_fork_in_the_middle_of_a_save_does_not_keep_the_lock() -> None:
 
         def fork_while_saving(report: Report) -> None:
             forked: list[int] = []
+            here, there = os.pipe()
 
             def fork() -> None:
                 with warnings.catch_warnings():
@@ -117,7 +118,9 @@ def test_a_fork_in_the_middle_of_a_save_does_not_keep_the_lock() -> None:
                 if child == 0:
                     os.closerange(0, 3)
                     signal.alarm(_ORPHAN_SECONDS_MAX)
+                    os.write(there, b"!")
                     signal.pause()
+                os.read(here, 1)  # it runs: until then it keeps all that it was forked with
                 forked.append(child)
 
             def save() -> None:
