@@ -218,12 +218,12 @@ HOSTILE = [
 
 @pytest.mark.parametrize("unit", HOSTILE, ids=range(len(HOSTILE)))
 def test_time_is_linear_on_hostile_text(unit: str) -> None:
-    """A megabyte of it in under a second, with every hint present; quadratic takes hours."""
+    """Under two seconds for a megabyte, with every hint present; quadratic takes minutes."""
     hints = " PRIVATE KEY .eyJ :// earer sk- uthorization ccess gh gl "
-    text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000] + hints
-    began = time.perf_counter()
+    text = (unit * (250_000 // len(unit) + 1))[:250_000] + hints
+    began = time.process_time()
     redact_text(text, named_redactions)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 0.5
 
 
 def test_a_deep_document_is_walked() -> None:
