@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Final
 from gitstore.errors import CorruptRepositoryError
 from gitstore.git.files import discard
 from gitstore.git.maintain.pack import Packer, PackStream, prove
-from gitstore.git.maintain.sources import (
-    PackSource,
-    Stored,
-    UnreadableError,
-    names_and_offsets,
-)
+from gitstore.git.maintain.packindex import PackIndex
+from gitstore.git.maintain.sources import PackSource, Stored, UnreadableError
 from gitstore.git.staged import NUMBERS
 
 if TYPE_CHECKING:
@@ -53,7 +49,7 @@ class Packs:
         found: list[tuple[str, list[str]]] = []
         for base in self.bases():
             try:
-                held = [name.hex() for _, name in names_and_offsets(base)]
+                held = [name.hex() for name in PackIndex(base).names()]
             except ValueError as error:
                 raise self._corrupt(f"{base}.idx: {error}") from error
             if not doomed.isdisjoint(held):

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gitstore.git.files import Disk
-    from gitstore.git.maintain.sources import Source, WholePack
+    from gitstore.git.maintain.join import WholePack
+    from gitstore.git.maintain.sources import Source
 
 #: As `git gc`: how many deltas may lie between an object and one that is whole.
 DEPTH_MAX: Final = 50
@@ -88,7 +89,7 @@ class PackStream:
 
     def finish(self) -> str:
         """Write what is left and the index, and make both durable; return the pack's checksum."""
-        assert len(self.places) + sum(pack.count for pack, _ in self._packs) == self._count
+        assert len(self.places) + sum(pack.index.count for pack, _ in self._packs) == self._count
         self._flush()
         checksum = self._hash.digest()
         write_all(self._descriptor, checksum)
@@ -110,7 +111,7 @@ class PackStream:
                 for name in own.pop(first // step, ())
             ]
             for pack, moved in self._packs:
-                rows += pack.rows(first, first + step, moved=moved)
+                rows += pack.index.rows(first, first + step, moved=moved)
             rows.sort()
             yield rows
 

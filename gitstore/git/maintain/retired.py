@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from gitstore.git import replaced
-from gitstore.git.maintain.sources import names_in
+from gitstore.git.maintain.packindex import PackIndex
 from gitstore.git.repack import is_kept
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Retired:
 def _names(base: str) -> set[bytes]:
     """Return what a pack holds; nothing that anybody could rely on if its index is damaged."""
     try:
-        return names_in(base)
+        return {*PackIndex(base).names()}
     except (OSError, ValueError):
         return {base.encode()}
 

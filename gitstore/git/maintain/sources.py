@@ -12,33 +12,26 @@ import struct
 import zlib
 from collections import OrderedDict
 from hashlib import sha1
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dulwich import pack as dulwich_pack
 from dulwich.errors import ApplyDeltaError
 
+from gitstore.git.maintain.packindex import ID_BYTES, PackIndex
 from gitstore.git.objects import OBJECT_BYTES_MAX, framed
-from gitstore.git.packformat import Entry, pack_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 KINDS: Final = {COMMIT: "commit", TREE: "tree", BLOB: "blob", TAG: "tag"}
 OFS_DELTA, REF_DELTA = 6, 7
-ID_BYTES: Final = 20
 _NUMBERS: Final = {kind.encode(): number for number, kind in KINDS.items()}
-_MAGIC: Final = b"\xfftOc\0\0\0\x02"
-_FAN_START: Final = 8
-_FAN: Final = 256
-_NAMES_START: Final = _FAN_START + 4 * _FAN
-_FAR: Final = 0x80000000
-_TRAILER_BYTES: Final = 20
+TRAILER_BYTES: Final = 20
 _HEADER_BYTES_MAX: Final = 64
 #: Bytes of objects that deltas are made of, kept since the next ones need them again.
 _CACHE_BYTES_MAX: Final = 8 << 20
-_FAILURES: Final = (
+FAILURES: Final = (
     *(zlib.error, struct.error, ApplyDeltaError, UnicodeDecodeError),
     *(ValueError, LookupError, OverflowError),
 )
@@ -100,8 +93,8 @@ class PackSource:
         try:
             with open(base + ".pack", "rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self.entries = self._entries(self._map, names_and_offsets(base))
-        except (OSError, *_FAILURES) as error:
+            self.entries = self._entries(self._map, PackIndex(base).places())
+        except (OSError, *FAILURES) as error:
             self.close()
             raise UnreadableError(base + ".pack", error) from error
 
@@ -129,9 +122,9 @@ class PackSource:
             return data
         try:
             data = self._build(name)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise UnreadableError(self.base + ".pack", f"{name.hex()}: {error}") from error
-        if _id_of(self.entries[name].kind, data) != name:
+        if id_of(self.entries[name].kind, data) != name:
             raise UnreadableError(self.base + ".pack", f"{name.hex()} is another object")
         return data
 
@@ -177,11 +170,11 @@ class PackSource:
     def _entries(self, data: mmap.mmap, offsets: list[tuple[int, bytes]]) -> dict[bytes, Stored]:
         """Return how each object is stored, in the order of the pack."""
         ids = dict(offsets)
-        ends = [offset for offset, _ in offsets[1:]] + [len(data) - _TRAILER_BYTES]
+        ends = [offset for offset, _ in offsets[1:]] + [len(data) - TRAILER_BYTES]
         found: dict[bytes, Stored] = {}
         waiting: list[tuple[bytes, int, bytes, int, int]] = []
         for (offset, name), end in zip(offsets, ends, strict=True):
-            kind, size, start = _header(data, offset)
+            kind, size, start = entry_head(data, offset)
             base: bytes | None = None
             if kind == REF_DELTA:
                 base, start = data[start : start + ID_BYTES], start + ID_BYTES
@@ -214,68 +207,6 @@ class PackSource:
         return True
 
 
-class WholePack:
-    """One pack, all of it, as its checksums say it was written."""
-
-    def __init__(self, base: str) -> None:
-        """Read a pack by its path without suffix.
-
-        Raises:
-            UnreadableError: it is gone, damaged, or of another version.
-        """
-        self._where = base + ".pack"
-        try:
-            with open(self._where, "rb") as file:
-                # Mapped: what is read into memory for each round, the process never gives back.
-                self._data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-            self._index, self.count = _index(base)
-        except (OSError, *_FAILURES) as error:
-            raise UnreadableError(self._where, error) from error
-        self.checksum = bytes(self._data[-_TRAILER_BYTES:])
-        header = pack_header(self.count)
-        self._sums_at = _NAMES_START + ID_BYTES * self.count
-        if (
-            bytes(self._data[: len(header)]) != header
-            or sha1(self._data[:-_TRAILER_BYTES], usedforsecurity=False).digest() != self.checksum
-            # Behind two tables of numbers: in one so small no place is far.
-            or self._index[self._sums_at + 8 * self.count : -_TRAILER_BYTES] != self.checksum
-        ):
-            raise UnreadableError(self._where, "is not as it was written")
-        #: All entries, without what stands in front of and behind them.
-        self.body = self._data[len(header) : -_TRAILER_BYTES]
-
-    def names(self) -> Iterator[bytes]:
-        """Return the id of each object, in their order."""
-        ids = self._index
-        return (ids[at : at + ID_BYTES] for at in range(_NAMES_START, self._sums_at, ID_BYTES))
-
-    def rows(self, first: int = 0, end: int = _FAN, *, moved: int = 0) -> Iterator[Entry]:
-        """Return what the index says, were all objects so many bytes further on.
-
-        Of those whose ids begin with a byte from `first` on, and lower than `end`.
-        """
-        fan = struct.unpack_from(f">{_FAN}I", self._index, _FAN_START)
-        low, high = fan[first - 1] if first else 0, fan[min(end, _FAN) - 1]
-        names = (
-            self._index[at : at + ID_BYTES]
-            for at in range(_NAMES_START + ID_BYTES * low, _NAMES_START + ID_BYTES * high, ID_BYTES)
-        )
-        at = self._sums_at + 4 * low
-        sums = struct.unpack_from(f">{high - low}I", self._index, at)
-        places = struct.unpack_from(f">{high - low}I", self._index, at + 4 * self.count)
-        return map(Entry, names, sums, (place + moved for place in places))
-
-    def check(self, names: Collection[bytes], *, pause: Callable[[], None]) -> None:
-        """Hash some objects, which are stored whole; errors as when it is opened."""
-        rows = sorted(self.rows(), key=attrgetter("offset"))
-        ends = [*(row.offset for row in rows[1:]), len(self._data) - _TRAILER_BYTES]
-        for entry, end in zip(rows, ends, strict=True):
-            if entry.name in names:
-                pause()
-                if not _is_whole(self._data[entry.offset : end], entry.name):
-                    raise UnreadableError(self._where, f"{entry.name.hex()} is another object")
-
-
 class LooseSource:
     """The loose objects of a repository that can be read."""
 
@@ -290,7 +221,7 @@ class LooseSource:
                 head = zlib.decompressobj().decompress(file.read(256), _HEADER_BYTES_MAX)
             kind, _, size = head[: head.index(b"\0")].partition(b" ")
             self.entries[name] = Stored(_NUMBERS[kind], int(size))
-        except (OSError, *_FAILURES):
+        except (OSError, *FAILURES):
             return False
         return True
 
@@ -319,46 +250,6 @@ class LooseSource:
         return whole.partition(b"\0")[2]
 
 
-def names_in(base: str) -> set[bytes]:
-    """Return the id of every object in a pack, by its index; errors as `names_and_offsets`."""
-    index, count = _index(base)
-    end = _NAMES_START + ID_BYTES * count
-    return {index[at : at + ID_BYTES] for at in range(_NAMES_START, end, ID_BYTES)}
-
-
-def names_and_offsets(base: str) -> list[tuple[int, bytes]]:
-    """Return place and id of every object in a pack, by its index, in the order of the pack.
-
-    Raises:
-        ValueError: the index is damaged, or of another version.
-        OSError: it cannot be read.
-    """
-    index, count = _index(base)
-    after_names = _NAMES_START + ID_BYTES * count
-    places = after_names + 4 * count
-    ids = index[_NAMES_START:after_names]
-    near = struct.unpack_from(f">{count}I", index, places)
-    far = places + 4 * count
-    offsets = (
-        struct.unpack_from(">Q", index, far + 8 * (each & ~_FAR))[0] if each & _FAR else each
-        for each in near
-    )
-    found = (ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES))
-    return sorted(zip(offsets, found, strict=True))
-
-
-def _index(base: str) -> tuple[bytes, int]:
-    """Return the index of a pack, and how many objects it holds."""
-    with open(base + ".idx", "rb") as file:
-        index = file.read()
-    if not index.startswith(_MAGIC):
-        raise ValueError("an index of another version")
-    if sha1(index[:-ID_BYTES], usedforsecurity=False).digest() != index[-ID_BYTES:]:
-        raise ValueError("the index is damaged")
-    (count,) = struct.unpack_from(">I", index, _NAMES_START - 4)
-    return index, count
-
-
 def loose_names(folder: str) -> Iterator[bytes]:
     """Return the id of every loose object below the folder of objects."""
     for shard in sorted(_listed(folder)):
@@ -378,22 +269,12 @@ def _listed(folder: str) -> list[str]:
         return []
 
 
-def _id_of(kind: int, data: bytes) -> bytes:
+def id_of(kind: int, data: bytes) -> bytes:
+    """Return the id of an object, by what it is and holds."""
     return sha1(framed(KINDS[kind], data), usedforsecurity=False).digest()
 
 
-def _is_whole(entry: memoryview, name: bytes) -> bool:
-    """Whether an entry of a pack is that object, and no delta."""
-    try:
-        kind, size, start = _header(entry, 0)
-        inflater = zlib.decompressobj()
-        data = inflater.decompress(entry[start:], size + 1)
-        return inflater.eof and len(data) == size and _id_of(kind, data) == name
-    except _FAILURES:
-        return False
-
-
-def _header(data: mmap.mmap | memoryview, at: int) -> tuple[int, int, int]:
+def entry_head(data: mmap.mmap | memoryview, at: int) -> tuple[int, int, int]:
     """Return kind and size of an entry, and where what follows begins."""
     byte = data[at]
     at += 1
