@@ -20,14 +20,16 @@ from gitstore.session.times import format_time
 from gitstore.session.values import RefusedError, Value, is_list, is_map, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gitstore.session.model import SessionAsset
 
 #: The last version of `marshal` that depends on nothing but the value.
 _MARSHAL_VERSION: Final = 2
 _TEXT_ONLY: Final = {str}
 #: The texts of a turn: id, time, role, and content, in UTF-8 unless all of it is ASCII; then the bytes
-#: of its calls of tools, its tags and its metadata, None for those it does not have.
-_Usual: TypeAlias = tuple[str, str, str, str | bytes, bytes | None, bytes | None, bytes | None]
+#: of its calls of tools, its tags and its metadata, None if it has none of these.
+_Usual: TypeAlias = tuple[str, str, str, str | bytes, bytes | None]
 #: A turn that cannot change, and has a hash: another kind than the usual is bytes altogether.
 FrozenTurn: TypeAlias = _Usual | bytes
 _TEXTS: Final = ("id", "timestamp", "role", "content")
@@ -67,11 +69,10 @@ def freeze_turn(turn: Value) -> FrozenTurn:
         name, moment = turn["id"], turn["timestamp"]
         role, content = turn["role"], turn["content"]
         if type(name) is type(moment) is type(role) is type(content) is str:
-            calls = _marshalled(turn["tool_calls"]) if "tool_calls" in turn else None
-            tags = _marshalled(turn["tags"]) if "tags" in turn else None
-            metadata = _marshalled(turn["metadata"]) if "metadata" in turn else None
+            rest = {field: turn[field] for field in _REST if field in turn}
+            bytes_of_rest = _marshalled(rest) if rest else None
             try:
-                return name, moment, role, _compact(content), calls, tags, metadata
+                return name, moment, role, _compact(content), bytes_of_rest
             except UnicodeEncodeError:
                 pass  # no text that can be written: told apart by its bytes all the same
     return _marshalled(turn)
@@ -81,16 +82,10 @@ def thaw_turn(frozen: FrozenTurn) -> Value:
     """Return the value of a frozen turn, a new one each time."""
     if isinstance(frozen, bytes):
         return _loaded(frozen)
-    name, moment, role, content, calls, tags, metadata = frozen
+    name, moment, role, content, rest = frozen
     said = content if isinstance(content, str) else content.decode()
     turn: dict[str, Any] = {"id": name, "timestamp": moment, "role": role, "content": said}
-    if calls is not None:
-        turn["tool_calls"] = _loaded(calls)
-    if tags is not None:
-        turn["tags"] = _loaded(tags)
-    if metadata is not None:
-        turn["metadata"] = _loaded(metadata)
-    return turn
+    return turn if rest is None else turn | _loaded(rest)
 
 
 def _marshalled(value: Value) -> bytes:
@@ -147,7 +142,7 @@ def _frozen(turn: Value) -> FrozenTurn:
     """Return what `dump_turn` gives, frozen: the usual kinds of turns without its detours."""
     try:
         if type(turn) is ConversationTurn and not turn.__pydantic_extra__:
-            frozen = _usual(vars(turn))
+            frozen = _usual(turn.__dict__)
             if frozen is not None:
                 return frozen
     # Something is missing, or no text, no time with a zone, no plain value.
@@ -156,7 +151,7 @@ def _frozen(turn: Value) -> FrozenTurn:
     return freeze_turn(dump_turn(turn))
 
 
-def _usual(fields: dict[str, Any]) -> _Usual | None:
+def _usual(fields: Mapping[str, Any]) -> _Usual | None:
     """Return the fields of a turn, frozen, or None for one that is to be looked at closely."""
     name, role, content = fields["id"], fields["role"], fields["content"]
     moment, calls, tags = fields["timestamp"], fields["tool_calls"], fields["tags"]
@@ -168,21 +163,24 @@ def _usual(fields: dict[str, Any]) -> _Usual | None:
         or metadata.__class__ is not dict
     ):
         return None
-    called = tagged = noted = None
+    rest: dict[str, Any] = {}
     if calls:
-        dumped = [_call(each) for each in calls]
+        rest["tool_calls"] = dumped = list(map(_call, calls))
         if None in dumped:
             return None
-        called = _marshalled(dumped)
     if tags:
-        if set(map(type, tags)) != _TEXT_ONLY:
+        if not _TEXT_ONLY.issuperset(map(type, tags)):
             return None
-        tagged = _marshalled(tags)
+        rest["tags"] = tags
     if metadata:
-        if set(map(type, metadata)) != _TEXT_ONLY:
+        if not _TEXT_ONLY.issuperset(map(type, metadata)):
             return None
-        noted = _marshalled({key: metadata[key] for key in sorted(metadata)})
-    return name, _utc_text(moment), role, _compact(content), called, tagged, noted
+        keys = sorted(metadata)
+        rest["metadata"] = (
+            metadata if keys == list(metadata) else {key: metadata[key] for key in keys}
+        )
+    bytes_of_rest = _marshalled(rest) if rest else None
+    return name, _utc_text(moment), role, _compact(content), bytes_of_rest
 
 
 def _call(call: Value) -> dict[str, Any] | None:
@@ -190,19 +188,25 @@ def _call(call: Value) -> dict[str, Any] | None:
     if type(call) is not ToolCallRecord or call.__pydantic_extra__:
         return None
     fields = call.__dict__
-    name, success, duration = fields["tool_name"], fields["success"], fields["duration_ms"]
+    name, args, result = fields["tool_name"], fields["args"], fields["result"]
+    success, duration = fields["success"], fields["duration_ms"]
     if type(name) is not str or type(success) is not bool or type(duration) is not int:
         return None
-    value: dict[str, Any] = {"tool_name": name}
-    if fields["args"] is not None:
-        value["args"] = fields["args"]
-    if fields["result"] is not None:
-        value["result"] = fields["result"]
-    value["success"] = success
-    if duration:
-        if not 0 < duration <= U64_MAX:
-            return None
-        value["duration_ms"] = duration
+    if not 0 <= duration <= U64_MAX:
+        return None
+    value: dict[str, Any] = {
+        "tool_name": name,
+        "args": args,
+        "result": result,
+        "success": success,
+        "duration_ms": duration,
+    }
+    if args is None:
+        del value["args"]
+    if result is None:
+        del value["result"]
+    if not duration:
+        del value["duration_ms"]
     return value
 
 
