@@ -77,7 +77,7 @@ def compose(
     """
     # Never empty: without a trailer of ours the last paragraph would be the caller's.
     verb = _one_line(operation) or "change"
-    head = _clean(message or "") or _subject(verb, session_id, detail)
+    head = (message and _clean(message)) or _subject(verb, session_id, detail)
     more = [(_key(key), value) for key, value in (extra or {}).items()]
     values = (
         (_SESSION_ID, session_id),
