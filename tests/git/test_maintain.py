@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,15 @@ import pytest
 from gitstore import BlockingSessionStore, ConversationTurn, SessionAsset
 from gitstore.blocking import system_runtime
 from gitstore.errors import CorruptRepositoryError, RepositoryLockedError
+from gitstore.git.files import Disk
 from gitstore.git.location import locate
 from gitstore.git.maintain import choice
 from gitstore.git.maintain import maintenance as maintain
 from gitstore.git.maintain.lock import kept_out
 from gitstore.git.maintain.maintenance import Done, Maintenance, StoppedError
 from gitstore.git.maintain.pack import DEPTH_MAX, PackStream
+from gitstore.git.maintain.sources import BLOB, PackSource
+from gitstore.git.staged import object_id
 from tests.gitcommand import assert_git_is_content, environment, run_git
 
 if TYPE_CHECKING:
@@ -393,6 +397,26 @@ def test_a_run_that_is_stopped_changes_nothing(tmp_path: Path) -> None:
     assert (objects(path), packs(path)) == (before, kept)
     assert not (path / "gc.pid").exists()
     assert [each.name for each in (path / "gitstore/maintenance").iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 6])
+def test_what_was_compressed_in_haste_is_compressed_again(tmp_path: Path, level: int) -> None:
+    """ISA-L marks what it has compressed as zlib does on its levels 2 to 5."""
+    path = tmp_path / "store"
+    fill(path, saves=1)
+    run_git(path, "repack", "-adfq")
+    data = b"".join(b"%d said something\n" % number for number in range(1000))
+    name = bytes.fromhex(object_id("blob", data))
+    stream = PackStream(str(tmp_path / "made"), 1, disk=Disk("process"))
+    stream.add(name, BLOB, len(data), zlib.compress(data, level))
+    checksum = stream.finish()
+    for suffix in (".pack", ".idx"):
+        made = (tmp_path / "made").with_suffix(suffix)
+        made.rename(path / "objects/pack" / f"pack-{checksum}{suffix}")
+    run(path, full=True)
+    (pack,) = packs(path)
+    packed = PackSource(str(path / "objects/pack" / pack)).packed(name)
+    assert packed == zlib.compress(data, 6)
 
 
 # --- grace ------------------------------------------------------------------------

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 #: As `git gc`: how many deltas may lie between an object and one that is whole.
 DEPTH_MAX: Final = 50
 _LEVEL: Final = 6
-#: The second byte of zlib data that was compressed in haste (levels 0 and 1).
-_FASTEST: Final = 0x01
+#: From here on the second byte of zlib data says that it was compressed well (RFC 1950, FLEVEL 2 and 3): not
+#: by zlib's levels 0 to 5, nor by ISA-L's 1.
+_WELL: Final = b"\x80"
 #: A delta against the newest version that is larger than this part of the text makes a look at the
 #: neighbour worth while; one that is larger than that part is not worth a delta.
 _GOOD_PART: Final = 10
@@ -216,7 +217,7 @@ class Packer:
         """Add an object as it is; what was compressed well is not compressed again."""
         stored = self._stored[name]
         packed = self._sources[name].packed(name)
-        if packed is None or packed[1:2] == bytes([_FASTEST]):
+        if packed is None or packed[1:2] < _WELL:
             packed = zlib.compress(self.read(name) if data is None else data, _LEVEL)
         self._writer.add(name, stored.kind, stored.size, packed)
 
