@@ -243,9 +243,9 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(place: Place) -> None
     pid = place.folder / "pid"
     hanging = script(place.folder / "hang", f"sleep 600 & echo $! > {pid}; wait")
     began = time.monotonic()
-    with pytest.raises(SigningError, match=r"within 0\.3 s"):
-        place.save("s2", Programs(ssh_keygen=hanging, timeout_seconds=0.3))
-    assert time.monotonic() - began < 10
+    with pytest.raises(SigningError, match=r"within 2 s"):
+        place.save("s2", Programs(ssh_keygen=hanging, timeout_seconds=2))
+    assert time.monotonic() - began < 20
     stat = Path(f"/proc/{pid.read_text().strip()}/stat")
     assert not stat.exists() or stat.read_text().split(")")[1].split()[0] == "Z"
     assert place.tip() == ""
