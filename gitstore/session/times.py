@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 _RFC3339: Final = re.compile(
@@ -18,6 +19,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
+# Versions of a session have most of their times in common.
+@lru_cache(maxsize=4096)
 def parse_time(text: str) -> datetime:
     """Return the instant that RFC 3339 text names, in UTC, cut to milliseconds.
 
