@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gitstore.git.files import Disk
-    from gitstore.git.maintain.join import WholePack
     from gitstore.git.maintain.sources import Source
+    from gitstore.git.maintain.wholepack import WholePack
 
 #: As `git gc`: how many deltas may lie between an object and one that is whole.
 DEPTH_MAX: Final = 50
