@@ -205,6 +205,7 @@ class Vault:
 
     def finish(self) -> tuple[int, int]:
         """Remove what was written down and nothing reaches; return how many objects went, and stay."""
+        self.packs.index_again()
         tip, *written = _read(self._journal).decode(errors="replace").split() or [""]
         doomed = set(written)
         names = self.names(doomed)

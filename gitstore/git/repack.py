@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 from gitstore.errors import CorruptRepositoryError
 from gitstore.git.files import discard
 from gitstore.git.maintain.pack import Packer, PackStream, prove
-from gitstore.git.maintain.packindex import PackIndex
+from gitstore.git.maintain.packindex import ID_BYTES, PackIndex
 from gitstore.git.maintain.sources import PackSource, Stored, UnreadableError
+from gitstore.git.packformat import Entry, index
 from gitstore.git.staged import NUMBERS
+from gitstore.git.transfer.packscan import Malformed, PackScan
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator
@@ -85,6 +87,28 @@ class Packs:
             for suffix in (".idx", ".rev", ".bitmap", ".mtimes", ".pack"):
                 if os.path.basename(base) + suffix in there:
                     discard(base + suffix)
+
+    def index_again(self) -> None:
+        """Make an index for each pack that has none.
+
+        It goes first when a pack is removed: who dies before the pack goes leaves what nobody looks into.
+
+        Raises:
+            CorruptRepositoryError: such a pack cannot be read.
+        """
+        names = self._names()
+        for name in {name[:-5] for name in names if name.endswith(".pack")} - {*_indexed(names)}:
+            base = os.path.join(self._folder, name)
+            try:
+                scan = PackScan(base + ".pack", external=lambda _: None, step=lambda _: None)
+            except Malformed as error:
+                raise self._corrupt(f"{base}.pack: {error}") from error
+            with closing(scan):
+                entries = [Entry(each, crc, place) for each, place, crc in scan.entries()]
+                data = index(entries, bytes(scan.view[-ID_BYTES:]))
+            temporary = self._workshop.temporary()
+            self._disk.write_new(temporary, data, mode=0o444)
+            os.rename(temporary, base + ".idx")
 
     def put(self, temporary: str, checksum: str) -> str:
         """Put a new pack that is synced in place, and make its name durable; return its path."""

@@ -17,6 +17,7 @@ from gitstore.blocking import BlockingSessionStore, system_runtime
 from gitstore.engine.purge import prune_history, purge
 from gitstore.errors import (
     BeforeHistoryError,
+    CorruptRepositoryError,
     NaiveTimeError,
     RepositoryError,
     SessionNotFoundError,
@@ -555,6 +556,30 @@ def test_what_only_a_reflog_reaches_stays_whole(folder: Path) -> None:
     pruned(folder, NOW)
     assert_git_is_content(folder)
     assert SECRET in run_git(folder, "show", f"other@{{1}}:{at(GONE)}")
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_pack_without_index_is_looked_into(folder: Path, is_damaged: bool) -> None:
+    """As one has it who died while it was removed."""
+    run_git(folder, "gc", "-q", "--prune=now")
+    (old,) = (folder / ".git/objects/pack").glob("*.pack")
+    data = old.read_bytes()
+    with BlockingSessionStore.open(folder, runtime=ticking()) as store:
+        store.save(session("d", "new"))
+    run_git(folder, "gc", "-q", "--prune=now")
+    assert not old.exists()
+    if is_damaged:
+        old.write_bytes(data[:-1] + b"x")
+        tip = run_git(folder, "rev-parse", "main")
+        with pytest.raises(CorruptRepositoryError, match=old.name):
+            purged(folder)
+        assert run_git(folder, "rev-parse", "main") == tip
+        return
+    old.write_bytes(data)
+    purged(folder)
+    assert holders(folder) == []
+    assert not old.exists()
+    assert_git_is_content(folder)
 
 
 # --- crashes ---------------------------------------------------------------------
