@@ -70,15 +70,19 @@ class Packs:
         self.remove(base)
         self._disk.sync_folder(self._folder)
 
+    def base(self, name: str) -> str:
+        """Return the path without suffix of a pack that is named without its folder."""
+        return os.path.join(self._folder, name)
+
     def bases(self) -> list[str]:
         """Return the packs that have an index, without suffix."""
-        return [os.path.join(self._folder, name) for name in _indexed(self._names())]
+        return [self.base(name) for name in _indexed(self._names())]
 
     def replaceable(self) -> list[str]:
         """Return those that need not stay as they are; one that has just come may (`is_kept`)."""
         names = self._names()
         kept = {name.rpartition(".")[0] for name in names if name.endswith(_KEPT)}
-        return [os.path.join(self._folder, name) for name in _indexed(names) if name not in kept]
+        return [self.base(name) for name in _indexed(names) if name not in kept]
 
     def remove(self, *bases: str) -> None:
         """Remove packs, and what describes them; the index first, so that nobody meets half of one."""
@@ -98,7 +102,7 @@ class Packs:
         """
         names = self._names()
         for name in {name[:-5] for name in names if name.endswith(".pack")} - {*_indexed(names)}:
-            base = os.path.join(self._folder, name)
+            base = self.base(name)
             try:
                 scan = PackScan(base + ".pack", external=lambda _: None, step=lambda _: None)
             except Malformed as error:
@@ -113,7 +117,7 @@ class Packs:
     def put(self, temporary: str, checksum: str) -> str:
         """Put a new pack that is synced in place, and make its name durable; return its path."""
         os.makedirs(self._folder, exist_ok=True)
-        base = os.path.join(self._folder, "pack-" + checksum)
+        base = self.base("pack-" + checksum)
         for suffix in (".pack", ".idx"):
             os.rename(temporary + suffix, base + suffix)
         self._disk.sync_folder(self._folder)

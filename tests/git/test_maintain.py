@@ -497,6 +497,24 @@ def test_only_so_many_replaced_packs_stay(tmp_path: Path) -> None:
     assert contents(path) == before
 
 
+def test_a_pack_whose_removal_was_broken_off_goes(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    now = [1000.0]
+    fill(path, saves=3)
+    before, old = contents(path), packs(path)
+    runtime = replace(system_runtime(), clock=lambda: now[0])
+    maintenance = work(path, automatic=True, runtime=runtime)
+    maintenance.run()
+    half = path / "objects/pack" / f"{min(old)}.idx"
+    half.unlink()
+    maintenance.drop_replaced()
+    assert half.with_suffix(".pack").exists()
+    now[0] += 1.01
+    maintenance.drop_replaced()
+    assert len(packs(path)) == 1
+    assert contents(path) == before
+
+
 @pytest.mark.parametrize("hastily", [False, True])
 def test_loose_objects_that_were_packed_stay_for_readers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hastily: bool

@@ -80,7 +80,10 @@ class Retired:
             if not missing:
                 break
             missing -= _names(base)
-        gone = [base for base, names in held.items() if not names & missing and not is_kept(base)]
+        gone = [base for base, names in held.items() if not names & missing]
+        # Somebody died when their index was gone, and they were not.
+        gone += [self._packs.base(name) for name in due - bases.keys()]
+        gone = [base for base in gone if not is_kept(base)]
         if gone:
             # git may have made an index over several packs since, and would rely on it.
             self._packs.forget_caches()
