@@ -45,7 +45,11 @@ def store(tmp_path: Path) -> Iterator[BlockingSessionStore]:
     real = system_runtime()
     runtime = replace(real, clock=lambda: real.clock() + 60)
     with BlockingSessionStore.open(
-        tmp_path / "r", create=True, durability="process", runtime=runtime
+        tmp_path / "r",
+        create=True,
+        durability="process",
+        runtime=runtime,
+        auto_maintain=False,
     ) as opened:
         for number in range(COUNT):
             opened.save(session(f"s-{number}", "hello", minute=number % 4))

@@ -53,7 +53,12 @@ class Store:
         runtime = system_runtime()
         self.folder = folder
         self.store = BlockingSessionStore.open(
-            folder, create=True, durability="process", author=ANN, runtime=runtime
+            folder,
+            create=True,
+            durability="process",
+            author=ANN,
+            runtime=runtime,
+            auto_maintain=False,
         )
         self.repository = Repository.open(
             str(folder),

@@ -26,7 +26,7 @@ def session(session_id: str, name: str | None = None) -> SessionAsset:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[BlockingSessionStore]:
-    with BlockingSessionStore.open(tmp_path / "s", create=True) as opened:
+    with BlockingSessionStore.open(tmp_path / "s", create=True, auto_maintain=False) as opened:
         for name in ("changed", "deleted", "kept"):
             opened.save(session(name))
         yield opened

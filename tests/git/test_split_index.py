@@ -60,7 +60,9 @@ def split(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[BlockingSessionStore]:
-    with BlockingSessionStore.open(tmp_path / "s", create=True, durability="process") as store:
+    with BlockingSessionStore.open(
+        tmp_path / "s", create=True, durability="process", auto_maintain=False
+    ) as store:
         yield store
 
 

@@ -38,7 +38,9 @@ PATH = path_of(parse_session_id(NAME))
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[BlockingSessionStore]:
     """A store with a working tree, which holds one session."""
-    with BlockingSessionStore.open(tmp_path / "r", create=True, durability="process") as opened:
+    with BlockingSessionStore.open(
+        tmp_path / "r", create=True, durability="process", auto_maintain=False
+    ) as opened:
         opened.save(session(NAME, "hello"))
         yield opened
 
