@@ -106,7 +106,11 @@ class Packs:
             try:
                 scan = PackScan(base + ".pack", external=lambda _: None, step=lambda _: None)
             except Malformed as error:
-                raise self._corrupt(f"{base}.pack: {error}") from error
+                message = (
+                    f"{base}.pack has no index, and cannot be read ({error.problem}), so that nobody "
+                    "knows what is in it; nothing was changed. Remove it, and try again"
+                )
+                raise CorruptRepositoryError(message, path=self._folder) from error
             with closing(scan):
                 entries = [Entry(each, crc, place) for each, place, crc in scan.entries()]
                 data = index(entries, bytes(scan.view[-ID_BYTES:]))

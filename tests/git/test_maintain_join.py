@@ -18,6 +18,7 @@ from gitstore.git.maintain import choice
 from gitstore.git.maintain import maintenance as maintain
 from gitstore.git.maintain import pack as packing
 from gitstore.git.maintain.pack import PackStream
+from gitstore.git.maintain.packindex import PackIndex
 from gitstore.git.maintain.sources import BLOB, PackSource
 from gitstore.git.staged import object_id
 from tests.git.test_maintain import (
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES = 12
 _CHECKSUM_BYTES = 20
+#: Where the ids of an index begin: behind its header and its fan.
+_IDS_START = 8 + 4 * 256
 
 
 def body(path: Path, pack: str) -> bytes:
@@ -198,6 +201,48 @@ def test_a_new_pack_that_only_says_it_is_whole_replaces_nothing(
     with pytest.raises(CorruptRepositoryError, match="was kept"):
         work(path, automatic=True).put_together()
     assert (contents(path), packs(path)) == (before, kept)
+
+
+def test_a_new_index_that_names_one_object_twice_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And another one not at all: as many as were written, and none that was not."""
+    path = tmp_path / "store"
+    fill(path)
+    before, kept = contents(path), packs(path)
+    finish = PackStream.finish
+
+    def forged(stream: PackStream) -> str:
+        checksum = finish(stream)
+        (index,) = (path / "gitstore/maintenance").glob("*.idx")
+        data = index.read_bytes()[:-_CHECKSUM_BYTES]
+        first, second = _IDS_START, _IDS_START + _CHECKSUM_BYTES
+        data = data[:second] + data[first:second] + data[second + _CHECKSUM_BYTES :]
+        index.chmod(0o644)
+        index.write_bytes(data + sha1(data).digest())
+        return checksum
+
+    monkeypatch.setattr(PackStream, "finish", forged)
+    with pytest.raises(CorruptRepositoryError, match="was kept"):
+        work(path, automatic=True).put_together()
+    assert (contents(path), packs(path)) == (before, kept)
+
+
+@pytest.mark.parametrize("size", [8, 1000, 1040, 1100])
+def test_an_index_that_ends_too_early_is_damaged(tmp_path: Path, size: int) -> None:
+    """With a checksum that is right: it says of itself that it is whole."""
+    path = tmp_path / "store"
+    fill(path, saves=9)
+    old = sorted(packs(path))[3]
+    file = path / "objects/pack" / (old + ".idx")
+    data = file.read_bytes()[:size]
+    file.chmod(0o644)
+    file.write_bytes(data + sha1(data).digest())
+    with pytest.raises(ValueError, match="too early"):
+        PackIndex(str(file.with_suffix("")))
+    work(path, automatic=True).put_together()
+    assert old in live(path)
+    assert len(live(path)) == 2
 
 
 def test_a_loose_object_that_was_packed_wrongly_replaces_nothing(

@@ -1,14 +1,15 @@
 """Packs put one behind the other as they are, byte for byte.
 
-So is what came last, until there is enough to be made small, and what is small already, and too much to be
-looked at again. A delta says how far before it its base is: where packs stay whole, that stays as it is. So no entry of a
-pack is looked at; that it has come whole is proved by the checksums of the old packs and the new one.
+So is what came last, until there is enough to be made small, and what is small already, and too much
+to be looked at again. A delta says how far before it its base is: where packs stay whole, that stays
+as it is. So no entry of a pack is looked at; that it has come whole is proved by the checksums of the
+old packs and the new one.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from gitstore.git.deflate import LEVEL_DEFAULT, deflate
@@ -67,7 +68,8 @@ class Join:
         new = WholePack(base)
         is_ours = new.checksum.hex() == checksum and new.index.count == self.count
         # One by one, so that nobody has to wait: two large sets are compared in one go.
-        if not is_ours or not all(name in self.names for name in new.index.names()):
+        rows = pairwise(chain([b""], new.index.names()))
+        if not is_ours or not all(before < name and name in self.names for before, name in rows):
             raise UnreadableError(base + ".pack", "does not hold what it should")
         if self._loose.entries:
             new.check(self._loose.entries, pause=self._pause)

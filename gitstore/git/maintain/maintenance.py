@@ -3,7 +3,8 @@
 1. A lock of our own and git's ``gc.pid`` keep other maintenance out, gitstore's and git's.
 2. Loose objects and small packs are read, and written as one new pack: everything that is in them,
    reachable or not. Writers are not kept waiting.
-3. The pack is synced, and every object read back from it; then it is named, and that is synced.
+3. The pack is synced and read back: every object of it, or, where packs were only put together, its
+   checksums (`gitstore.git.maintain.join`). Then it is named, and that is synced.
 4. What it replaced is removed, packs and loose objects, a moment later: whoever listed it can still open
    it, and whoever looks for it then finds the new pack (`gitstore.git.maintain.retired`).
 

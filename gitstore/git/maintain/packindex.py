@@ -37,10 +37,14 @@ class PackIndex:
         end = self._data[-_CHECKSUM_BYTES:]
         if sha1(self._data[:-_CHECKSUM_BYTES], usedforsecurity=False).digest() != end:
             raise ValueError("the index is damaged")
+        if len(self._data) < _NAMES_START + 2 * _CHECKSUM_BYTES:
+            raise ValueError("the index ends too early")
         self._fan = struct.unpack_from(f">{_FAN}I", self._data, _FAN_START)
         self.count = self._fan[-1]
         self._sums_at = _NAMES_START + ID_BYTES * self.count
         self._places_at = self._sums_at + 4 * self.count
+        if len(self._data) < self._places_at + 4 * self.count + 2 * _CHECKSUM_BYTES:
+            raise ValueError("the index ends too early")
 
     @property
     def pack_checksum(self) -> bytes:
