@@ -34,6 +34,7 @@ from tests.git.test_maintain import (
 from tests.gitcommand import assert_git_is_content, run_git
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _HEADER_BYTES = 12
@@ -153,24 +154,34 @@ def test_of_two_copies_the_good_one_stays(tmp_path: Path) -> None:
     assert PackSource(str(path / "objects/pack" / new)).read(name) != b"bad"
 
 
-def test_what_cannot_be_read_back_replaces_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def assert_spoiled_replaces_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path, Path], object]
 ) -> None:
-    path = tmp_path / "store"
+    """Fail unless all stays as it is when the new pack and its index are spoiled once they are written."""
     fill(path)
     before, kept = contents(path), packs(path)
     finish = PackStream.finish
 
-    def damaged(stream: PackStream) -> str:
+    def spoiled(stream: PackStream) -> str:
         checksum = finish(stream)
-        (file,) = (path / "gitstore/maintenance").glob("*.pack")
-        damage(file, 200)
+        (new,) = (path / "gitstore/maintenance").glob("*.pack")
+        new.chmod(0o644)
+        new.with_suffix(".idx").chmod(0o644)
+        spoil(new, new.with_suffix(".idx"))
         return checksum
 
-    monkeypatch.setattr(PackStream, "finish", damaged)
+    monkeypatch.setattr(PackStream, "finish", spoiled)
     with pytest.raises(CorruptRepositoryError, match="was kept"):
         work(path, automatic=True).put_together()
     assert (contents(path), packs(path)) == (before, kept)
+
+
+def test_what_cannot_be_read_back_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_spoiled_replaces_nothing(
+        tmp_path / "store", monkeypatch, lambda pack, _: damage(pack, 200)
+    )
 
 
 @pytest.mark.parametrize("suffix", [".pack", ".idx"])
@@ -178,54 +189,30 @@ def test_a_new_pack_that_only_says_it_is_whole_replaces_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     """Its checksums are those of what is there, not of what was written."""
-    path = tmp_path / "store"
-    fill(path)
-    before, kept = contents(path), packs(path)
-    finish = PackStream.finish
 
-    def forged(stream: PackStream) -> str:
-        checksum = finish(stream)
-        (pack,) = (path / "gitstore/maintenance").glob("*.pack")
-        index = pack.with_suffix(".idx")
+    def forge(pack: Path, index: Path) -> None:
         # Within an entry, or within an id.
         damage(pack.with_suffix(suffix), 200 if suffix == ".pack" else 1040)
-        end = sha1(pack.read_bytes()[:-20]).digest()
-        pack.chmod(0o644)
-        pack.write_bytes(pack.read_bytes()[:-20] + end)
-        index.chmod(0o644)
-        data = index.read_bytes()[:-40] + end
+        end = sha1(pack.read_bytes()[:-_CHECKSUM_BYTES]).digest()
+        pack.write_bytes(pack.read_bytes()[:-_CHECKSUM_BYTES] + end)
+        data = index.read_bytes()[: -2 * _CHECKSUM_BYTES] + end
         index.write_bytes(data + sha1(data).digest())
-        return checksum
 
-    monkeypatch.setattr(PackStream, "finish", forged)
-    with pytest.raises(CorruptRepositoryError, match="was kept"):
-        work(path, automatic=True).put_together()
-    assert (contents(path), packs(path)) == (before, kept)
+    assert_spoiled_replaces_nothing(tmp_path / "store", monkeypatch, forge)
 
 
 def test_a_new_index_that_names_one_object_twice_replaces_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And another one not at all: as many as were written, and none that was not."""
-    path = tmp_path / "store"
-    fill(path)
-    before, kept = contents(path), packs(path)
-    finish = PackStream.finish
 
-    def forged(stream: PackStream) -> str:
-        checksum = finish(stream)
-        (index,) = (path / "gitstore/maintenance").glob("*.idx")
+    def forge(_: Path, index: Path) -> None:
         data = index.read_bytes()[:-_CHECKSUM_BYTES]
         first, second = _IDS_START, _IDS_START + _CHECKSUM_BYTES
         data = data[:second] + data[first:second] + data[second + _CHECKSUM_BYTES :]
-        index.chmod(0o644)
         index.write_bytes(data + sha1(data).digest())
-        return checksum
 
-    monkeypatch.setattr(PackStream, "finish", forged)
-    with pytest.raises(CorruptRepositoryError, match="was kept"):
-        work(path, automatic=True).put_together()
-    assert (contents(path), packs(path)) == (before, kept)
+    assert_spoiled_replaces_nothing(tmp_path / "store", monkeypatch, forge)
 
 
 @pytest.mark.parametrize("size", [8, 1000, 1040, 1100])
