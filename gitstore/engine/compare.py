@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from gitstore.engine.moments import resolve, resolve_for
 from gitstore.errors import SessionNotFoundError
-from gitstore.session import codec
 from gitstore.session.diff import SessionDiff, diff_documents
+from gitstore.session.files import read_session
 from gitstore.session.ids import DIRECTORY, path_of, session_id_of
-from gitstore.session.model import SessionAsset
 
 if TYPE_CHECKING:
     from gitstore.git.repository import Repository
@@ -108,8 +107,7 @@ def _first_parent(repository: Repository, commit: CommitId | None) -> CommitId |
 
 
 def _document(repository: Repository, session_id: SessionId, revision: Revision) -> Document:
-    document = codec.decode(repository.read_blob(revision), session_id=session_id)
-    return SessionAsset.from_document(document, session_id=session_id).to_document()
+    return read_session(repository.read_blob(revision), session_id=session_id).to_document()
 
 
 def _sessions_that_may_differ(

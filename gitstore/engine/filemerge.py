@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gitstore.errors import SerializationError
 from gitstore.session import codec
+from gitstore.session.files import read_session
 from gitstore.session.ids import session_id_of
 from gitstore.session.merge import Document, merge, same
-from gitstore.session.model import SessionAsset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,8 +95,7 @@ class _Side(NamedTuple):
 
     @classmethod
     def read(cls, data: bytes, session_id: SessionId) -> _Side:
-        plain = codec.decode(data, session_id=session_id)
-        return cls(data, SessionAsset.from_document(plain, session_id=session_id).to_document())
+        return cls(data, read_session(data, session_id=session_id).to_document())
 
     @property
     def is_plain(self) -> bool:

@@ -13,9 +13,9 @@ from gitstore.errors import (
     StorageError,
 )
 from gitstore.session import codec
+from gitstore.session.files import read_session
 from gitstore.session.frozen import thawed
 from gitstore.session.merge import merge
-from gitstore.session.model import SessionAsset
 from gitstore.types import (
     MISSING,
     CommitId,
@@ -211,8 +211,7 @@ def _bytes(revision: Revision | None, read: Callable[[Revision], bytes | None]) 
 def _strict_document(data: bytes | None, session_id: SessionId) -> dict[str, Any] | None:
     if data is None:
         return None
-    plain = codec.decode(data, session_id=session_id)
-    return SessionAsset.from_document(plain, session_id=session_id).to_document()
+    return read_session(data, session_id=session_id).to_document()
 
 
 def _document(data: bytes | None, session_id: SessionId) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from gitstore.engine.requests import Put, Revert
 from gitstore.errors import SessionExistsError, SessionNotFoundError, UnknownCommitError
 from gitstore.git.graph import is_ancestor
 from gitstore.session import codec
+from gitstore.session.files import read_session
 from gitstore.session.ids import DIRECTORY, path_of, session_id_of
 from gitstore.session.message import parse
 from gitstore.session.model import SessionAsset
@@ -196,9 +197,7 @@ def copy(
     if source is None or revision is None:
         raise SessionNotFoundError(session_id=session_id, at=at)
     data = repository.read_blob(revision)
-    plain = codec.decode(data, session_id=session_id)
-    asset = SessionAsset.from_document(plain, session_id=session_id)
-    document = asset.to_document()
+    document = read_session(data, session_id=session_id).to_document()
     document["id"] = new_id
     origin = {"id": session_id, "commit": source}
     document["metadata"] = {**document.get("metadata", {}), _COPIED_FROM: origin}

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gitstore.session import codec
-from gitstore.session.model import SessionAsset
+from gitstore.session.files import read_session
 
 if TYPE_CHECKING:
     from gitstore.git.repository import Repository
@@ -101,8 +101,7 @@ class Versions:
     def _decoded(self, data: bytes) -> Document:
         found = self._documents.get(data)
         if found is None:
-            plain = codec.decode(data, session_id=self._session_id)
-            asset = SessionAsset.from_document(plain, session_id=self._session_id)
+            asset = read_session(data, session_id=self._session_id)
             found = self._documents[data] = asset.to_document()
             if len(self._documents) > _DOCUMENTS_KEPT:
                 self._documents.popitem(last=False)

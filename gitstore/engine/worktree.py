@@ -11,8 +11,8 @@ from gitstore.git.objects import object_id
 from gitstore.git.openfolder import state_of
 from gitstore.git.quiet import QuietFolders
 from gitstore.session import codec
+from gitstore.session.files import read_session
 from gitstore.session.ids import DIRECTORY, SUFFIX, session_id_of
-from gitstore.session.model import SessionAsset
 from gitstore.types import Revision, SessionId
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _session_of(folder: str, name: str, shard: Shard) -> SessionId | None:
 def problem_of(data: bytes, session_id: SessionId) -> SerializationError | None:
     """Return why the bytes are no session of that id, or None if they are one."""
     try:
-        SessionAsset.from_document(codec.decode(data, session_id=session_id), session_id=session_id)
+        read_session(data, session_id=session_id)
     except SerializationError as error:
         return error
     return None

@@ -28,6 +28,7 @@ from gitstore.errors import (
 )
 from gitstore.git.objects import object_id
 from gitstore.session import codec
+from gitstore.session.files import read_session
 from gitstore.session.ids import clash_key, parse_session_id
 from gitstore.session.meta import SessionMeta
 from gitstore.session.model import SessionAsset
@@ -167,8 +168,7 @@ class MemorySessionStore(SessionStore):
         return self._history[-1].revisions if self._history else {}
 
     def _read(self, session_id: SessionId, revision: Revision) -> SessionAsset:
-        document = codec.decode(self._data[revision], session_id=session_id)
-        asset = SessionAsset.from_document(document, session_id=session_id)
+        asset = read_session(self._data[revision], session_id=session_id)
         asset.mark_stored(revision)
         return asset
 

@@ -5,25 +5,21 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
 
-from gitstore import BlockingSessionStore, SessionAsset, SessionNotFoundError, ToolCallRecord
+from gitstore import BlockingSessionStore, SessionNotFoundError, dump_session
 from gitstore.blocking import system_runtime
 from gitstore.engine import assetcache
 from gitstore.engine.assetcache import AssetCache
 from gitstore.session import codec
+from gitstore.session.frozen import FrozenDocument
 from gitstore.session.ids import parse_session_id, path_of
-from gitstore.session.packed import PackedAsset
-from gitstore.session.parts import Part
 from gitstore.testing.promises import say, session, turns
 from gitstore.types import Revision
 from tests.gitcommand import assert_git_is_content, run_git
-from tests.strategies import assets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,48 +41,9 @@ def store(tmp_path: Path) -> Iterator[BlockingSessionStore]:
         yield opened
 
 
-def parts_of(value: Any) -> Iterator[Any]:
-    """Give everything inside a session that can be changed."""
-    if isinstance(value, Part):
-        yield value
-        for each in vars(value).values():
-            yield from parts_of(each)
-        yield from parts_of(value.__pydantic_extra__)
-        yield value.__pydantic_fields_set__
-    elif isinstance(value, dict):
-        yield value
-        for each in value.values():
-            yield from parts_of(each)
-    elif isinstance(value, list):
-        yield value
-        for each in value:
-            yield from parts_of(each)
-
-
-@given(assets())
-def test_what_is_unpacked_is_equal_and_shares_nothing(asset: SessionAsset) -> None:
-    loaded = SessionAsset.from_document(asset.to_document())
-    packed = PackedAsset(loaded)
-    one, other = packed.unpack(), packed.unpack()
-    for copy in (one, other):
-        assert copy == loaded
-        assert codec.encode(copy.to_document()) == codec.encode(loaded.to_document())
-        assert copy.revision is None
-        assert copy.model_fields_set == loaded.model_fields_set
-    everything = [id(part) for each in (loaded, one, other) for part in parts_of(each)]
-    assert len(everything) == len(set(everything)), "two of them share a part"
-    one.metadata["x"] = 1
-    assert other == loaded
-
-
-def test_an_unpacked_session_is_checked_like_any_other() -> None:
-    asset = PackedAsset(SessionAsset.from_document(session(NAME, "x").to_document())).unpack()
-    with pytest.raises(ValueError, match="must be"):
-        asset.version = "one"  # type: ignore[assignment] # what it must refuse
-    asset.mark_stored(R1)
-    say(asset, "more", turn="t9")
-    assert asset.revision == R1
-    assert turns(asset) == ["t0", "t9"]
+def document(*said: str) -> FrozenDocument:
+    """Return what is read of a session."""
+    return codec.decode_frozen(dump_session(session(NAME, *said)))[0]
 
 
 def test_changing_a_loaded_session_changes_no_other_load(store: BlockingSessionStore) -> None:
@@ -192,16 +149,16 @@ def test_the_past_is_read_and_not_kept(store: BlockingSessionStore) -> None:
     for _ in range(2):
         assert turns(store.load(NAME, at="@{1}")) == ["t0"]
         assert turns(store.load(NAME)) == ["t0", "t1"]
-    assert [revision for _, revision in store._reader._assets._packed] == [old, new]
+    assert [revision for _, revision in store._reader._assets._kept] == [old, new]
     with BlockingSessionStore.open(store.path) as other:
         assert turns(other.load(NAME, at="@{1}")) == ["t0"]
-        assert not other._reader._assets._packed
+        assert not other._reader._assets._kept
 
 
 def test_the_cache_tells_sessions_and_revisions_apart() -> None:
     cache = AssetCache()
-    cache.keep(NAME, R1, session(NAME, "one"))
-    cache.keep(NAME, R2, session(NAME, "two", "three"))
+    cache.keep(NAME, R1, document("one"), size=500)
+    cache.keep(NAME, R2, document("two", "three"), size=500)
     one, two = cache.get(NAME, R1), cache.get(NAME, R2)
     assert one is not None
     assert two is not None
@@ -214,29 +171,30 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assetcache, "BYTES_MAX", 20_000)
     cache = AssetCache()
     for number in range(100):
-        cache.keep(NAME, Revision(f"{number:040}"), session(NAME, "x" * 500))
+        cache.keep(NAME, Revision(f"{number:040}"), document("x" * 500), size=800)
         assert cache.get(NAME, Revision(f"{number:040}")) is not None, "the last one stays"
-    held = sum(each.size for each in cache._packed.values())
+    held = sum(each.size for each in cache._kept.values())
     assert 5000 < held <= 20_000
     assert cache.get(NAME, Revision(f"{0:040}")) is None
-    cache.keep(NAME, R1, session(NAME, "x" * 15_000))
+    cache.keep(NAME, R1, document("x" * 15_000), size=15_000)
     assert cache.get(NAME, R1) is None, "one session may not push out all others"
 
 
-def test_a_session_of_every_kind_of_part_is_packed() -> None:
-    data = (Path(__file__).parents[2] / "fixtures/sessions").glob("*.yaml")
-    for path in data:
-        asset = SessionAsset.from_document(codec.decode(path.read_bytes()))
-        copy = PackedAsset(asset).unpack()
-        assert copy == asset
-        assert copy.updated_at - asset.updated_at == timedelta(0)
-        assert codec.encode(copy.to_document()) == codec.encode(asset.to_document())
+def test_what_is_kept_does_not_change_with_what_was_handed_out() -> None:
+    cache = AssetCache()
+    cache.keep(NAME, R1, document("one", "two"), size=500)
+    for _ in range(2):
+        asset = cache.get(NAME, R1)
+        assert asset is not None
+        assert (turns(asset), asset.metadata) == (["t0", "t1"], {})
+        asset.metadata["k"] = "changed"
+        asset.history.turns.clear()
 
 
-def test_parts_of_many_kinds_among_each_other_keep_their_places() -> None:
-    asset = session(NAME, *"abcdef")
-    for number, turn in enumerate(asset.history.turns):
-        turn.tool_calls = [ToolCallRecord(tool_name=f"{number}")] * (number % 3)
-        turn.metadata = {"n": number} if number % 2 else {}
-    loaded = SessionAsset.from_document(asset.to_document())
-    assert repr(PackedAsset(loaded).unpack()) == repr(loaded)
+def test_a_session_whose_turns_were_not_read_one_by_one_is_kept() -> None:
+    """As of a file that a person wrote in a form of their own."""
+    for said in ([], ["one", "two"]):
+        cache, wanted = AssetCache(), session(NAME, *said)
+        cache.keep(NAME, R1, FrozenDocument(wanted.to_document(), []), size=500)
+        assert cache.get(NAME, R1) == wanted
+        assert [len(kept.turns) for kept in cache._kept.values()] == [len(said)]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from gitstore.session.frozen import FrozenDocument
+
 LARGE = 1 << 20
 
 
@@ -111,13 +113,13 @@ def test_a_large_session_is_loaded_in_a_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside: list[bool] = []
-    decode = codec.decode_form
+    decode = codec.decode_frozen
 
-    def watched(data: bytes, **named: Any) -> tuple[dict[str, Any], bool]:
+    def watched(data: bytes, **named: Any) -> tuple[FrozenDocument, bool]:
         inside.append(gc.isenabled())
         return decode(data, **named)
 
-    monkeypatch.setattr(codec, "decode_form", watched)
+    monkeypatch.setattr(codec, "decode_frozen", watched)
     with BlockingSessionStore.open(tmp_path / "r", create=True, bare=True) as store:
         asset = session("large", "hello")
         store.save(asset)

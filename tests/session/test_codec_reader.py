@@ -265,7 +265,7 @@ def test_golden_files_are_canonical(path: Path) -> None:
 def test_decoding_tells_the_form_that_asking_tells(path: Path) -> None:
     data = path.read_bytes()
     forms = (data, b"\xef\xbb\xbf" + data, data.replace(b"\n", b"\r\n"), b"# mine\n" + data)
-    told = [codec.decode_form(each)[1] for each in forms]
+    told = [codec.decode_frozen(each)[1] for each in forms]
     assert told == [codec.is_canonical(each) for each in forms]
     assert told == [True, False, False, False]
 

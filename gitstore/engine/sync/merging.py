@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeAlias, cast
 
 from gitstore.errors import SerializationError
 from gitstore.session import codec
+from gitstore.session.files import read_session
 from gitstore.session.merge import Document, merge, same
 from gitstore.session.model import SessionAsset
 from gitstore.types import MISSING, Conflict, Decision, Missing, Revision, SessionId, Side, Use
@@ -204,8 +205,7 @@ def document_of(data: bytes | None, name: SessionId) -> Document | None:
     if data is None:
         return None
     try:
-        plain = codec.decode(data, session_id=name)
-        return SessionAsset.from_document(plain, session_id=name).to_document()
+        return read_session(data, session_id=name).to_document()
     except SerializationError:
         return None
 

@@ -27,7 +27,7 @@ from gitstore.session.codec.limits import MAX_BYTES, MAX_DEPTH, MAX_NODES, TOO_B
 from gitstore.session.codec.reader import read_text
 from gitstore.session.codec.turns import TurnCodec
 from gitstore.session.codec.writer import encode_text
-from gitstore.session.frozen import FrozenDocument, freeze_document, thawed
+from gitstore.session.frozen import FrozenDocument, freeze_document, thaw_turn, thawed
 from gitstore.session.values import is_map
 from gitstore.types import SyncState
 
@@ -40,7 +40,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_NODES",
     "decode",
-    "decode_form",
+    "decode_frozen",
     "encode",
     "is_canonical",
     "read_meta",
@@ -82,11 +82,15 @@ def decode(data: bytes, *, session_id: str | None = None) -> dict[str, Any]:
     Raises:
         SerializationError: The bytes are not such a file; it names the place, line and column.
     """
-    return decode_form(data, session_id=session_id)[0]
+    document, _ = decode_frozen(data, session_id=session_id)
+    return document.whole(list(map(thaw_turn, document.turns)))
 
 
-def decode_form(data: bytes, *, session_id: str | None = None) -> tuple[dict[str, Any], bool]:
-    """Do as `decode`, and tell whether the bytes are canonical, too: reading them shows it."""
+def decode_frozen(data: bytes, *, session_id: str | None = None) -> tuple[FrozenDocument, bool]:
+    """Do as `decode`, with the turns frozen, and tell whether the bytes are canonical.
+
+    The turns are those of a document that is read turn by turn; else they are in the shell.
+    """
     known = _turns.read(data)
     if known is not None:
         return known
@@ -99,7 +103,7 @@ def decode_form(data: bytes, *, session_id: str | None = None) -> tuple[dict[str
     if not is_map(document):
         problem = "a session is a map at the top level, of keys and values"
         raise SerializationError(problem, where="document", session_id=session_id, line=1, column=1)
-    return document, is_exact
+    return FrozenDocument(document, []), is_exact
 
 
 def _canonical(document: dict[str, Any] | FrozenDocument, session_id: str | None) -> bytes:

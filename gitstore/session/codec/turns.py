@@ -39,11 +39,11 @@ from gitstore.session.codec.writer import (
     render,
     turn_text,
 )
-from gitstore.session.frozen import FrozenTurn, freeze_turn, thaw_turn
-from gitstore.session.values import Value, is_list, is_map
+from gitstore.session.frozen import FrozenDocument, FrozenTurn, freeze_turn, thaw_turn
+from gitstore.session.values import is_list, is_map
 
 if TYPE_CHECKING:
-    from gitstore.session.frozen import FrozenDocument
+    from gitstore.session.values import Value
 
 #: Turns whose text takes more bytes are not remembered: they cost less, byte for byte.
 TURN_BYTES_MAX: Final = 4096
@@ -53,7 +53,6 @@ _HISTORY: Final = b"\nhistory:\n"
 _TURNS: Final = b"\n  turns:\n  - "
 _NEXT_TURN: Final = b"\n  - "
 _END: Final = ("\n" + END_MARK).encode()
-_FROZEN: Final = (tuple, bytes)
 _NO_TURNS: Final = "\n  turns: null\n"
 _stands_alone = re.compile(r"  - [^\n]*+\n(?:\n|   [^\n]*+\n)*+").fullmatch
 _is_odd = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]").search
@@ -142,17 +141,15 @@ class _Found:
     __slots__ = ("is_canonical", "nodes_most", "shell", "turns")
 
     def __init__(self, shell: dict[str, Any]) -> None:
+        #: With None for the list of the turns.
         self.shell = shell
-        #: As values, and as `freeze_turn` gives them.
-        self.turns: list[Any] = []
+        self.turns: list[FrozenTurn] = []
         self.is_canonical = True
         #: What the nodes of the canonical ones do not exceed.
         self.nodes_most = 0
 
-    def document(self) -> dict[str, Any]:
-        """Return the document, all of it new at the first call."""
-        self.shell["history"]["turns"] = [_thawed(turn) for turn in self.turns]
-        return self.shell
+    def document(self) -> FrozenDocument:
+        return FrozenDocument(self.shell, self.turns)
 
 
 class TurnCodec:
@@ -163,6 +160,8 @@ class TurnCodec:
 
     def write(self, document: FrozenDocument) -> bytes | None:
         """Return the canonical bytes of a document."""
+        if not document.turns:
+            return None
         try:
             head = render(document.shell)
             if not head.endswith(_NO_TURNS):
@@ -180,7 +179,7 @@ class TurnCodec:
         most = _nodes_most(pieces[0]) + nodes_most
         return None if most > MAX_NODES and count_nodes(document.thaw()) > MAX_NODES else data
 
-    def read(self, data: bytes) -> tuple[dict[str, Any], bool] | None:
+    def read(self, data: bytes) -> tuple[FrozenDocument, bool] | None:
         """Return the document of some bytes, and whether they are canonical."""
         found = self._look(data)
         return None if found is None else (found.document(), found.is_canonical)
@@ -200,7 +199,7 @@ class TurnCodec:
         try:
             shell = _document_of(data[:at].decode() + _NO_TURNS)
             found = None if shell is None else self._turns(shell, chunks)
-            if found is None or has_end != turn_text(_thawed(found.turns[-1]))[1]:
+            if found is None or has_end != turn_text(thaw_turn(found.turns[-1]))[1]:
                 return None
         # No UTF-8, or deeper than the interpreter reads.
         except (ValueError, RecursionError):
@@ -209,7 +208,9 @@ class TurnCodec:
         most = len(data)
         if found.is_canonical:
             most = _nodes_most(data[: at + len(_TURNS)]) + found.nodes_most
-        return None if most > MAX_NODES and count_nodes(found.document()) > MAX_NODES else found
+        return (
+            None if most > MAX_NODES and count_nodes(found.document().thaw()) > MAX_NODES else found
+        )
 
     def _texts(self, values: list[FrozenTurn]) -> tuple[list[bytes], int]:
         """Return the texts of some turns, and what all their nodes do not exceed."""
@@ -217,6 +218,7 @@ class TurnCodec:
         nodes_most = 0
         for value, known in zip(values, self._memory.texts(values), strict=True):
             if known is None:
+                # Only of plain lists and maps: in the value there are no tuples.
                 text = turn_text(thaw_turn(value))[0][len("  - ") : -1].encode()
                 most = _nodes_most(text)
                 self._memory.keep(value, text, most)
@@ -238,22 +240,23 @@ class TurnCodec:
             turn = read_exact_turn(text, names)
             if turn is not None:
                 most = _nodes_most(chunk)
-                self._memory.keep(freeze_turn(turn), chunk, most)
+                value = freeze_turn(turn)
+                self._memory.keep(value, chunk, most)
                 found.nodes_most += most
             else:
                 found.is_canonical = False
-                turn = self._edited(chunk, text)
-                if turn is None:
+                edited = self._edited(chunk, text)
+                if edited is None:
                     return None
-            found.turns.append(turn)
+                value = edited
+            found.turns.append(value)
         return found
 
-    def _edited(self, chunk: bytes, text: str) -> dict[str, Any] | None:
+    def _edited(self, chunk: bytes, text: str) -> FrozenTurn | None:
         """Return the turn in a chunk that is not canonical, if it stands alone."""
         known = self._memory.edited(chunk)
         if known is not None:
-            turn: dict[str, Any] = thaw_turn(known)
-            return turn
+            return known
         if not _stands_alone(text) or _is_odd(text):
             return None
         try:
@@ -263,8 +266,9 @@ class TurnCodec:
             turn_text(turns[0])  # not deeper than the whole may be
         except (SerializationError, Unwritable):
             return None
-        self._memory.keep_edited(freeze_turn(turns[0]), chunk)
-        return turns[0]
+        value = freeze_turn(turns[0])
+        self._memory.keep_edited(value, chunk)
+        return value
 
 
 def _document_of(shell: str) -> dict[str, Any] | None:
@@ -274,10 +278,6 @@ def _document_of(shell: str) -> dict[str, Any] | None:
     if not document or not is_map(history) or next(reversed(document)) != "history":
         return None
     return document if history and next(reversed(history.items())) == ("turns", None) else None
-
-
-def _thawed(turn: Value) -> Value:
-    return thaw_turn(turn) if turn.__class__ in _FROZEN else turn
 
 
 def _nodes_most(text: bytes) -> int:
