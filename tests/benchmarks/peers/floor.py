@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import random
-import zlib
+from dataclasses import replace
 from functools import partial
+from hashlib import sha1
 from typing import TYPE_CHECKING
+from zlib import compress, crc32
 
 from gitstore.git.barrier import Barrier
+from gitstore.git.deflate import deflate
 from gitstore.git.files import Disk
 from tests.benchmarks.peers.subject import Subject
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.measure import Act
 
 FLOOR = "gitstore's files and fsyncs alone"
+GROUP = "gitstore's bytes and fsyncs alone"
 #: Bytes of the root tree, the shard and the commit of a save, compressed; of a pack's index.
 _TREES_BYTES = 6 << 10
 _PACK_INDEX_BYTES = 1212
@@ -28,6 +32,10 @@ _PACK_INDEX_BYTES = 1212
 _INDEX_BYTES = 16 << 10
 _BITMAP_BYTES = 1 / 8
 _FOLDERS = ("pack", "refs", "aside", "sessions")
+#: Bytes of what else a save of one among 10,000 sessions hashes: shard, folder of the shards, root, commit.
+_HASHED = (1900, 8448, 37, 240)
+#: Bytes of the same as they are packed: the folder of the shards is a delta.
+_PACKED = (1911, 70, 48, 251)
 
 
 class Calls:
@@ -47,7 +55,7 @@ class Calls:
         del path
         self._count += 1
         chance = random.Random(self._count)
-        pack = zlib.compress(data, 1) + chance.randbytes(_TREES_BYTES)
+        pack = compress(data, 1) + chance.randbytes(_TREES_BYTES)
         index = chance.randbytes(self._index_bytes)
         return partial(self._save, f"{self._count}", name, data, pack, index)
 
@@ -74,6 +82,32 @@ class Calls:
             barrier.add_folder(path("refs"))
             barrier.sync()
 
+    def group(self, contents: list[bytes]) -> Act:
+        """Return what a group of saves hashes, compresses, checks and writes, as one pack."""
+        self._count += 1
+        chance = random.Random(self._count)
+        hashed = [list(map(chance.randbytes, _HASHED)) for _ in contents]
+        packed = [list(map(chance.randbytes, _PACKED)) for _ in contents]
+        return partial(self._save_group, f"{self._count}", contents, hashed, packed)
+
+    def _save_group(
+        self,
+        number: str,
+        contents: list[bytes],
+        hashed: list[list[bytes]],
+        packed: list[list[bytes]],
+    ) -> None:
+        parts: list[bytes] = []
+        whole = sha1()
+        for data, trees, bodies in zip(contents, hashed, packed, strict=True):
+            for each in (data, *trees):
+                sha1(each).digest()
+            for part in (deflate(data, 1), *bodies):
+                crc32(part)
+                whole.update(part)
+                parts.append(part)
+        self._save(number, "", contents[0], b"".join(parts), b"")
+
     def delete(self, name: str, path: str) -> Act:
         """Not measured (`Subject.deletes`)."""
         raise NotImplementedError(name, path)
@@ -97,3 +131,9 @@ def subjects(*, bare: bool, sessions: int) -> list[Subject]:
             deletes=False,
         )
     ]
+
+
+def group() -> Subject:
+    """Return the floor for saves that are made together, in a bare repository of 10,000 sessions."""
+    [lone] = subjects(bare=True, sessions=0)
+    return replace(lone, name=GROUP)

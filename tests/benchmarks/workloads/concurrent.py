@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from gitstore import GitSessionStore
+from gitstore import GitSessionStore, dump_session
 from tests.benchmarks.bench import OURS_FROM, Arena, Open
 from tests.benchmarks.measure import OURS, interleave
-from tests.benchmarks.peers import gitcli, libgit2, ours, plain
+from tests.benchmarks.peers import floor, gitcli, libgit2, ours, plain
 from tests.benchmarks.peers.subject import Edit
-from tests.benchmarks.sessions import SMALL, change, name_of
+from tests.benchmarks.sessions import SMALL, change, name_of, session
 
 if TYPE_CHECKING:
     from gitstore import SessionAsset
@@ -107,6 +107,24 @@ class _Tasks:
         self._open.finish()
 
 
+class _Floor:
+    """What the bytes of a round cost that no thought goes into."""
+
+    def __init__(self, opened: Open, saves: int) -> None:
+        assert isinstance(opened.writer, floor.Calls)
+        self._calls = opened.writer
+        self._saves = saves
+
+    def prepare(self, number: int) -> Act:
+        edits = [_edit(number, each, ours=True) for each in range(self._saves)]
+        return self._calls.group(
+            [dump_session(session(edit.name, SMALL, seed=edit.seed)) for edit in edits]
+        )
+
+    def finish(self) -> None:
+        """Nothing is open."""
+
+
 def _edit(number: int, each: int, *, ours: bool) -> Edit:
     seed = (number + 3) * _SAVES + each + (OURS_FROM if ours else 0)
     return Edit(name=name_of(each), number=each, size=SMALL, seed=seed)
@@ -120,6 +138,7 @@ def _subjects() -> list[Subject]:
         replace(durable, name=TASKS),
         *libgit2.subjects(bare=True),
         *plain.subjects(),
+        floor.group(),
         replace(gitcli.subjects()[0], notes="in a working tree: it needs one"),
     ]
 
@@ -127,6 +146,8 @@ def _subjects() -> list[Subject]:
 def _way(opened: Open, saves: int, pool: ThreadPoolExecutor) -> _Way:
     if opened.subject.name == TASKS:
         return _Tasks(opened, saves)
+    if opened.subject.name == floor.GROUP:
+        return _Floor(opened, saves)
     if opened.is_ours:
         return _Threads(opened, saves, pool if opened.subject.name == OURS else None)
     return _Locked(opened, saves, pool)
@@ -153,7 +174,7 @@ def concurrent(bench: Bench) -> list[Row]:
     rows = arena.rows("concurrent", parameters, measured)
     return [
         row
-        if row.subject.startswith(OURS)
+        if row.subject.startswith(OURS)  # the floor, too
         else replace(row, notes="; ".join(filter(None, [row.notes, "threads behind one lock"])))
         for row in rows
     ]
