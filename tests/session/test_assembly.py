@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from gitstore.session.assembly import assemble
 from gitstore.session.frozen import FrozenDocument, freeze_document
 from gitstore.session.model import ConversationTurn, SessionAsset, ToolCallRecord
 from gitstore.session.parts import Part
+from tests.session.test_frozen import NOON, talk
 from tests.strategies import assets
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from tests.session.codec_cases import Document
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: What people and other programs may write into a file.
 STRANGE: st.SearchStrategy[Any] = st.sampled_from(
     [
@@ -81,21 +80,14 @@ def check(document: Document, session_id: str | None = None) -> Any:
     return found
 
 
-def talk() -> Document:
+def talked() -> Document:
     """Return a document with turns of each usual kind."""
-    asset = SessionAsset.new(id="s-1", now=NOON)
-    call = ToolCallRecord(tool_name="shell", args={"b": 1, "a": [1.0]}, result="ok", duration_ms=5)
-    asset.history.turns = [
-        ConversationTurn.user("h\u00e9", id="t0", now=NOON),
-        ConversationTurn(
-            **{"id": "t1", "timestamp": NOON, "role": "assistant", "content": "ho\n"}
-            | {"tool_calls": [call, ToolCallRecord(tool_name="x", success=False)], "tags": ["a"]}
-            | {"metadata": {"z": 1, "a": {"y": None, "b": True}}}
-        ),
-        ConversationTurn(
-            id="t2", timestamp=NOON, role="r", content="", tool_calls=[ToolCallRecord(tool_name="")]
-        ),
-    ]
+    asset = talk()
+    asset.history.turns[0].content = "h\u00e9"
+    call = ToolCallRecord(tool_name="", success=False)
+    asset.history.turns.append(
+        ConversationTurn(id="t2", timestamp=NOON, role="r", content="", tool_calls=[call])
+    )
     return asset.to_document()
 
 
@@ -113,13 +105,13 @@ def test_is_what_the_model_makes_and_shares_nothing(asset: SessionAsset) -> None
 
 def test_usual_turns_are_made_without_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would be no quicker, and nothing here would test it."""
-    source, wanted = frozen(talk()), SessionAsset.from_document(talk())
+    source, wanted = frozen(talked()), SessionAsset.from_document(talked())
     monkeypatch.setattr(ConversationTurn, "model_validate", None)
     monkeypatch.setattr(FrozenDocument, "thaw", None)
     assert assemble(source) == wanted
 
 
-@given(assets().map(SessionAsset.to_document) | st.builds(talk), st.data())
+@given(assets().map(SessionAsset.to_document) | st.builds(talked), st.data())
 def test_a_change_anywhere_is_taken_or_refused_as_ever(
     document: Document, data: st.DataObject
 ) -> None:
@@ -156,7 +148,7 @@ def test_a_change_anywhere_is_taken_or_refused_as_ever(
 def test_what_is_wrong_in_a_turn_is_said_as_ever(
     place: tuple[str | int, ...], field: str, value: object, problem: str
 ) -> None:
-    document = talk()
+    document = talked()
     del document["created_at"]  # and that is counted
     inside: Any = document["history"]["turns"]
     for step in place:
@@ -172,9 +164,9 @@ def test_what_is_wrong_in_a_turn_is_said_as_ever(
 
 
 def test_the_id_is_the_one_that_is_asked_for() -> None:
-    assert check(talk(), "s-1")
-    assert check(talk(), "s-2")[0] == "id"
-    assert check({**talk(), "version": 2})[0] == "version"
+    assert check(talked(), "s-1")
+    assert check(talked(), "s-2")[0] == "id"
+    assert check({**talked(), "version": 2})[0] == "version"
 
 
 def test_a_session_without_turns_is_made_too() -> None:
@@ -186,12 +178,12 @@ def test_a_session_without_turns_is_made_too() -> None:
 
 
 def test_a_document_that_was_read_as_a_whole_is_made_too() -> None:
-    wanted = SessionAsset.from_document(talk())
-    assert repr(assemble(FrozenDocument(talk(), []))) == repr(wanted)
+    wanted = SessionAsset.from_document(talked())
+    assert repr(assemble(FrozenDocument(talked(), []))) == repr(wanted)
 
 
 def test_what_was_made_is_checked_like_any_other() -> None:
-    asset = assemble(frozen(talk()))
+    asset = assemble(frozen(talked()))
     call = asset.history.turns[1].tool_calls[0]
     for part, field, value in ((call, "success", "yes"), (asset.history.turns[0], "role", 5)):
         with pytest.raises(SerializationError, match="must be"):
