@@ -23,7 +23,7 @@ from gitstore.session.meta import SessionMeta
 from gitstore.types import Progress, Revision, SessionId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gitstore.engine.folders import Folder
     from gitstore.engine.standing import Standing
@@ -94,7 +94,7 @@ class Catalog:
         committed = self.committed(commit)
         # Neither kept in memory nor stored: the rows there are those of the present.
         reading = _Reading(self, committed, progress)
-        return {name: reading.row(name, revision) for name, revision in committed.items()}
+        return reading.rows(committed)
 
     def in_order(
         self, rows: Mapping[SessionId, SessionMeta], standing: Standing
@@ -117,6 +117,10 @@ class Catalog:
     def has_rows(self) -> bool:
         """Whether any row needs no reading."""
         return bool(self._present.rows or self._kept_rows())
+
+    def by_place(self, revisions: Iterable[Revision]) -> Sequence[Revision]:
+        """Return revisions in the order in which they are read quickest."""
+        return self._repository.by_place(revisions)
 
     def usual_state(self) -> SyncState:
         """Return the sync state of most rows: those that are made with it need not be made again."""
@@ -145,10 +149,9 @@ class Catalog:
         present = self._present
         if present.folder is folder:
             return present.rows
-        changes = {
-            name: None if revision is None else reading.row(name, revision)
-            for name, revision in folder.changed_since(present.folder).items()
-        }
+        changed = folder.changed_since(present.folder)
+        there = {name: revision for name, revision in changed.items() if revision is not None}
+        changes = {**dict.fromkeys(changed), **reading.rows(there)}
         reading.finish()
         self._cache.store(row for row in reading.fresh.values() if row.problem is None)
         with self._mutex:
@@ -206,15 +209,27 @@ class _Reading:
         # Asked at the first need: most listings read nothing.
         return self._catalog.usual_state()
 
-    def row(self, name: SessionId, revision: Revision) -> SessionMeta:
-        """Return a row, read now unless it is known."""
+    def rows(self, sessions: Mapping[SessionId, Revision]) -> dict[SessionId, SessionMeta]:
+        """Return a row for each session; what is not known is read, in the order that is quickest."""
+        rows: dict[SessionId, SessionMeta] = {}
+        unknown: dict[Revision, list[SessionId]] = {}
+        for name, revision in sessions.items():
+            row = self._known(name, revision)
+            if row is None:
+                unknown.setdefault(revision, []).append(name)
+            else:
+                rows[name] = row
+        for revision in self._catalog.by_place(unknown):
+            for name in unknown[revision]:
+                row = rows[name] = self._catalog.read(name, revision, self._usual_state)
+                self._add(row)
+        return rows
+
+    def _known(self, name: SessionId, revision: Revision) -> SessionMeta | None:
         row = self.fresh.get(name)
-        if row is None or row.revision != revision:
-            row = self._catalog.known(name, revision)
-        if row is None:
-            row = self._catalog.read(name, revision, self._usual_state)
-            self._add(row)
-        return row
+        if row is not None and row.revision == revision:
+            return row
+        return self._catalog.known(name, revision)
 
     def finish(self) -> None:
         """Say that all is read."""

@@ -15,6 +15,8 @@ from gitstore.session.message import parse
 from gitstore.types import CommitId, Revision, SignatureState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gitstore.engine.findings import Findings
     from gitstore.git.repository import Repository
     from gitstore.git.signing import Checker
@@ -145,6 +147,7 @@ class HistoryCheck:
 
     def _check_tree(self, root: str) -> None:
         """Read everything below a tree that was not read before."""
+        blobs: list[str] = []
         waiting = [root]
         while waiting:
             name = waiting.pop()
@@ -160,7 +163,9 @@ class HistoryCheck:
                     and (blob := bytes.fromhex(entry.id)) not in self._blobs
                 ):
                     self._blobs.add(blob)
-                    self._read(entry.id, "blob")
+                    blobs.append(entry.id)
+        for name in self._survey.by_place(blobs):
+            self._read(name, "blob")
 
     def _check_loose(self) -> None:
         """Read the loose objects that nothing names too, and those that are packed as well."""
@@ -174,6 +179,22 @@ class HistoryCheck:
 
     def _check_sessions(self, commit: str, root: str, *, keep: bool) -> None:
         """Check that below the folder of the sessions there are sessions, and nothing else."""
+        new: dict[str, list[tuple[str, SessionId]]] = {}
+        for path, entry in self._files(commit, root, keep=keep):
+            session_id = session_id_of(path)
+            if keep and session_id is not None and entry.mode in (trees.FILE, _EXECUTABLE):
+                self.sessions[session_id] = Revision(entry.id)
+            if session_id is None or entry.mode != trees.FILE:
+                self._check_stray(commit, path, entry)
+            elif (path, entry.id) not in self._decoded:
+                self._decoded.add((path, entry.id))
+                new.setdefault(entry.id, []).append((path, session_id))
+        for blob in self._survey.by_place(new):
+            for path, session_id in new[blob]:
+                self._check_session(blob, session_id, f"{commit}:{path}")
+
+    def _files(self, commit: str, root: str, *, keep: bool) -> Iterator[tuple[str, trees.Entry]]:
+        """Give what is in the folders below that of the sessions; with `keep` all, else what is new."""
         top = self._find(root, DIRECTORY)
         if top is None:
             return
@@ -193,22 +214,13 @@ class HistoryCheck:
                 continue
             self._shards.add(key)
             for entry in self._entries(shard.id) or ():
-                self._check_session(commit, f"{where}/{_text(entry.name)}", entry, keep=keep)
+                yield f"{where}/{_text(entry.name)}", entry
 
-    def _check_session(self, commit: str, path: str, entry: trees.Entry, *, keep: bool) -> None:
-        session_id = session_id_of(path)
-        if keep and session_id is not None and entry.mode in (trees.FILE, _EXECUTABLE):
-            self.sessions[session_id] = Revision(entry.id)
-        if session_id is None or entry.mode != trees.FILE:
-            self._check_stray(commit, path, entry)
-            return
-        if (path, entry.id) in self._decoded:
-            return
-        self._decoded.add((path, entry.id))
-        data = self._read(entry.id, "blob")
+    def _check_session(self, blob: str, session_id: SessionId, where: str) -> None:
+        data = self._read(blob, "blob")
         problem = None if data is None else problem_of(data, session_id)
         if problem is not None:
-            self._findings.add(ProblemKind.SESSION, f"{commit}:{path}", str(problem))
+            self._findings.add(ProblemKind.SESSION, where, str(problem))
 
     def _check_stray(self, commit: str, path: str, entry: trees.Entry) -> None:
         """Report what is no session's file where only these should be."""

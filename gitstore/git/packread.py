@@ -21,7 +21,7 @@ from dulwich import pack as dulwich_pack
 from dulwich.errors import ApplyDeltaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 #: What kind of object it is, as a pack numbers them, and its data.
 Found: TypeAlias = tuple[int, bytes]
@@ -120,6 +120,25 @@ class QuickPacks:
             if found is not None:
                 yield found
 
+    def by_place(self, names: Iterable[bytes]) -> list[bytes]:
+        """Return ids in the order of their objects in the packs; those that are elsewhere come last.
+
+        Who reads many of them in this order needs a base of deltas while it is kept.
+        """
+        packs = self._packs or self._opened()
+
+        def place(name: bytes) -> tuple[int, int]:
+            for number, pack in enumerate(packs):
+                try:
+                    offset = pack.find(name)
+                except _FAILURES:
+                    continue
+                if offset >= 0:
+                    return number, offset
+            return len(packs), 0
+
+        return sorted(names, key=place)
+
     def _stamp(self) -> int:
         try:
             return os.stat(self._folder).st_mtime_ns
@@ -186,7 +205,7 @@ class _Pack:
 
     def read(self, name: bytes) -> Found | None:
         """Return an object, or None if it is not here."""
-        offset = self._find(name)
+        offset = self.find(name)
         if offset < 0:
             return None
         found = self._cache.get(offset)
@@ -195,7 +214,7 @@ class _Pack:
         kind, base, data = self._entry(offset)
         return (kind, data) if base < 0 else self._build(offset, base, data)
 
-    def _find(self, name: bytes) -> int:
+    def find(self, name: bytes) -> int:
         """Return where an object is, or -1."""
         first, find = name[0], self._ids.find
         start, end = _ID_BYTES * self._fan[first], _ID_BYTES * self._fan[first + 1]
@@ -270,7 +289,7 @@ class _Pack:
         """Return where the data of a delta begins, and where its base is."""
         view = self._view
         if kind == _REF_DELTA:
-            base = self._find(bytes(view[at : at + _ID_BYTES]))
+            base = self.find(bytes(view[at : at + _ID_BYTES]))
             at += _ID_BYTES
         else:
             byte = view[at]

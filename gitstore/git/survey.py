@@ -18,7 +18,7 @@ from gitstore.git.translate import translated
 from gitstore.types import CommitId
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from gitstore.git.files import Disk
     from gitstore.git.location import Location
@@ -74,6 +74,10 @@ class Survey:
         """
         with translated(self._location.path):
             return self._objects.read(name, kind)
+
+    def by_place(self, names: Iterable[str]) -> list[str]:
+        """Return ids in the order in which their objects are read quickest, one after the other."""
+        return self._objects.by_place(names)
 
     def check_loose(self, name: str) -> None:
         """Read the file of a loose object, whatever its kind.

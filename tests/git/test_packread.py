@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,6 +57,33 @@ def test_every_object_is_as_git_reads_it(
         assert told.startswith(answer), "git reads something else"
         told = told[len(answer) :]
     assert packs.read(b"\1" * 20) is None
+
+
+def test_the_order_is_that_of_the_packs_and_what_is_elsewhere_comes_last(tmp_path: Path) -> None:
+    listed = [line.split()[0] for line in packed(tmp_path)]
+    added: list[str] = []
+    for number in range(5):
+        text = f"in a pack of its own: {number}".encode()
+        added.append(run_git(tmp_path, "hash-object", "-w", "--stdin", given=text).strip())
+        run_git(tmp_path, "pack-objects", "-q", "objects/pack/pack", given=added[-1].encode())
+    loose = run_git(tmp_path, "hash-object", "-w", "--stdin", given=b"in none").strip()
+    places: dict[str, tuple[str, int]] = {}
+    for index in (tmp_path / "objects/pack").glob("*.idx"):
+        for line in run_git(tmp_path, "verify-pack", "-v", str(index)).splitlines():
+            words = line.split()
+            if len(words) > 4 and len(words[0]) == 40:
+                places[words[0]] = (index.name, int(words[4]))
+    names = [*listed, *added, loose, "1" * 40]
+    random.Random(3).shuffle(names)
+    packs = QuickPacks(str(tmp_path / "objects"), bytes_max=1 << 20)
+    order = [name.hex() for name in packs.by_place(map(bytes.fromhex, names))]
+    assert sorted(order) == sorted(names)
+    assert set(order[-2:]) == {loose, "1" * 40}
+    assert order[:-2] == sorted(places, key=lambda name: places[name])
+    # Where it is must not have to be known: what is far into a huge pack is read by others.
+    for pack in packs._opened():
+        pack._offsets = array("I", [1 << 31 for _ in pack._offsets])
+    assert len(packs.by_place(map(bytes.fromhex, names))) == len(names)
 
 
 def test_an_object_too_large_is_left_to_others(tmp_path: Path) -> None:

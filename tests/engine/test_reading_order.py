@@ -1,0 +1,69 @@
+"""What reads all sessions reads each object of a pack once, or nearly: in the order in which they lie there.
+
+Else, of more sessions than are kept in memory, the bases of deltas are read again for each.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gitstore import BlockingSessionStore, dump_session
+from gitstore.git import packread
+from gitstore.session.ids import parse_session_id, path_of
+from gitstore.testing.promises import session
+from tests.gitcommand import run_git
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SESSIONS = 300
+
+READERS: dict[str, Callable[[BlockingSessionStore], int]] = {
+    "list": lambda store: len(store.list()),
+    "list, then": lambda store: len(store.list(at="main")),
+    "verify": lambda store: store.verify().checked.sessions,
+}
+#: How often each of them asks for a session.
+TIMES = {"list": 1, "list, then": 1, "verify": 2}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bare repository of one pack in which each session is a delta on the one before."""
+    text = random.Random(1).randbytes(20 * SESSIONS).hex()
+    stream = ["commit refs/heads/main\ncommitter A <a@b> 1 +0000\ndata 0\n"]
+    for number in range(SESSIONS):
+        name = parse_session_id(f"s-{number}")
+        data = dump_session(session(name, text[20 * number :][:2000])).decode()
+        stream.append(f"M 100644 inline {path_of(name)}\ndata {len(data)}\n{data}\n")
+    folder = tmp_path_factory.mktemp("order")
+    run_git(folder, "init", "-q", "--bare", "-b", "main")
+    run_git(folder, "fast-import", "--quiet", given="".join(stream).encode())
+    index = next((folder / "objects/pack").glob("*.idx"))
+    assert "chain length = 40" in run_git(folder, "verify-pack", "-v", str(index))
+    return folder
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_base_is_read_again_and_again(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    entries: list[int] = []
+    entry = packread._Pack._entry
+
+    def counted(pack: packread._Pack, offset: int) -> tuple[int, int, bytes]:
+        found = entry(pack, offset)
+        if found[0] not in (1, 2):  # the few commits and trees are read as they come
+            entries.append(offset)
+        return found
+
+    monkeypatch.setattr(packread._Pack, "_entry", counted)
+    monkeypatch.setattr(packread, "_CACHE_BYTES_MAX", 100_000)
+    (clone / "gitstore/cache.sqlite").unlink(missing_ok=True)
+    with BlockingSessionStore.open(clone) as store:
+        assert READERS[reader](store) == SESSIONS
+        assert len(entries) < 1.2 * TIMES[reader] * SESSIONS
