@@ -1,4 +1,4 @@
-"""What reads all sessions reads each object of a pack once, or nearly: in the order in which they lie there.
+"""What reads all sessions reads each object of a pack once, or nearly: in the order in which they lie.
 
 Else, of more sessions than are kept in memory, the bases of deltas are read again for each.
 """
@@ -12,6 +12,8 @@ import pytest
 
 from gitstore import BlockingSessionStore, dump_session
 from gitstore.git import packread
+from gitstore.git.transfer import packscan
+from gitstore.git.transfer.packscan import PackScan
 from gitstore.session.ids import parse_session_id, path_of
 from gitstore.testing.promises import session
 from tests.gitcommand import run_git
@@ -32,7 +34,7 @@ TIMES = {"list": 1, "list, then": 1, "verify": 2}
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bare repository of one pack in which each session is a delta on the one before."""
     text = random.Random(1).randbytes(20 * SESSIONS).hex()
     stream = ["commit refs/heads/main\ncommitter A <a@b> 1 +0000\ndata 0\n"]
@@ -50,7 +52,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("reader", READERS)
 def test_no_base_is_read_again_and_again(
-    clone: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+    packed: Path, monkeypatch: pytest.MonkeyPatch, reader: str
 ) -> None:
     entries: list[int] = []
     entry = packread._Pack._entry
@@ -63,7 +65,25 @@ def test_no_base_is_read_again_and_again(
 
     monkeypatch.setattr(packread._Pack, "_entry", counted)
     monkeypatch.setattr(packread, "_CACHE_BYTES_MAX", 100_000)
-    (clone / "gitstore/cache.sqlite").unlink(missing_ok=True)
-    with BlockingSessionStore.open(clone) as store:
+    (packed / "gitstore/cache.sqlite").unlink(missing_ok=True)
+    with BlockingSessionStore.open(packed) as store:
         assert READERS[reader](store) == SESSIONS
         assert len(entries) < 1.2 * TIMES[reader] * SESSIONS
+
+
+def test_what_comes_in_is_checked_in_the_order_of_its_pack(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries: list[int] = []
+    unpacked = PackScan._unpacked
+
+    def counted(scan: PackScan, place: int) -> bytes:
+        entries.append(place)
+        return unpacked(scan, place)
+
+    monkeypatch.setattr(PackScan, "_unpacked", counted)
+    monkeypatch.setattr(packscan, "_CACHE_BYTES_MAX", 100_000)
+    with BlockingSessionStore.clone(str(packed), tmp_path / "other", bare=True) as store:
+        assert store.exists("s-0")
+    # Each session once to learn its id, and once to look into it; the folders as well.
+    assert 2 * SESSIONS < len(entries) < 4 * SESSIONS

@@ -20,7 +20,7 @@ def _path_problem(path: str) -> str | None:
 def _content_problem(data: bytes) -> str | None:
     """Return what makes a file dangerous to read. One that is no session only cannot be loaded."""
     try:
-        codec.decode(data)
+        codec.decode_frozen(data)
     except SerializationError as error:
         return f"is {error.problem}" if error.problem in _LIMITS else None
     return None

@@ -89,6 +89,8 @@ class Connection:
         self._checked: set[tuple[bytes, bytes | int]] = set()
         #: Files under sessions/ whose content was checked.
         self._sound: set[bytes] = set()
+        #: Those of this commit whose content is still to be checked, and where they are.
+        self._unread: dict[bytes, bytes] = {}
         self._rows_of: OrderedDict[bytes, tuple[dict[bytes, bytes], int]] = OrderedDict()
         self._kept = 0
 
@@ -109,6 +111,7 @@ class Connection:
             before = [self._tree_of(parent) for parent in parents]
             if tree not in before:
                 self._check_folder(tree, before, b"")
+                self._check_sessions()
 
     # --- commits --------------------------------------------------------------------
 
@@ -201,20 +204,34 @@ class Connection:
 
     def _check_file(self, blob: bytes, mode: bytes, path: bytes, *, inside: bool) -> None:
         """Check that a file is there, and what is in it where that matters."""
+        if inside and blob not in self._sound:
+            self._unread.setdefault(blob, path)
+            return
         self._advance()
-        if inside and blob in self._sound:
+        if inside:
             return
         problem = None
-        if inside:
-            problem = self._session_problem(blob, path)
-        elif mode != LINK and is_attributes(path.rpartition(b"/")[2]):
+        if mode != LINK and is_attributes(path.rpartition(b"/")[2]):
             problem = attributes_problem(self._read(blob, "blob", path))
         elif self._scan is None or self._scan.kind(blob) != "blob":
             self._read(blob, "blob", path)
         if problem is not None:
             raise self._refused(path, problem)
-        if inside:
+
+    def _check_sessions(self) -> None:
+        """Check what is in the sessions of this commit, in the order of the pack.
+
+        In any other, of more than the scan keeps, the bases of deltas are built again and again.
+        """
+        places = {} if self._scan is None else self._scan.places
+        for blob in sorted(self._unread, key=lambda name: places.get(name, -1)):
+            self._advance()
+            path = self._unread[blob]
+            problem = self._session_problem(blob, path)
+            if problem is not None:
+                raise self._refused(path, problem)
             self._sound.add(blob)
+        self._unread.clear()
 
     def _session_problem(self, blob: bytes, path: bytes) -> str | None:
         limit = self._rules.bytes_max
