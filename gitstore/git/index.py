@@ -353,8 +353,8 @@ class Index:
         try:
             with open(path, "rb") as file:
                 data = file.read()
-        except OSError as error:
-            raise ValueError(f"what it is split from cannot be read: {error}") from error
+        except FileNotFoundError as error:
+            raise ValueError(f"{path}, which it is split from, is missing") from error
         if data[-CHECKSUM_BYTES:] != checksum:
             raise ValueError(f"{path} is not what it is split from")
         # As git does: it removes those that nobody used for two weeks.

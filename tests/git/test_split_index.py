@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitstore import BlockingSessionStore, ConversationTurn, SessionAsset
-from gitstore.errors import CorruptRepositoryError
+from gitstore.errors import CorruptRepositoryError, RepositoryError
 from gitstore.git.index import Index
 from gitstore.git.indexstates import indexed_files
 from gitstore.git.sharedindex import Link, Positions, shared_path
@@ -266,6 +266,26 @@ def test_without_the_shared_index_nothing_is_saved_and_the_way_out_is_told(
     (folder / ".git/index").unlink()
     run_git(folder, "reset", "-q")
     with BlockingSessionStore.open(folder) as other:
+        other.save(SessionAsset.new(id="s-new"))
+    assert_git_is_content(folder)
+
+
+def test_a_shared_index_that_cannot_be_opened_is_not_called_damaged(
+    opened: BlockingSessionStore,
+) -> None:
+    """Nobody may be told to remove an index because of a file that is there, and may be sound."""
+    save_many(opened, 3)
+    folder = Path(opened.path)
+    (name,) = shared_files(folder)
+    shared, aside = folder / ".git" / name, folder / "aside"
+    shared.rename(aside)
+    shared.mkdir()  # it is there, and no rights are needed to see this fail
+    with BlockingSessionStore.open(folder) as other:
+        with pytest.raises(RepositoryError, match=f"Is a directory .*{name}") as raised:
+            other.save(SessionAsset.new(id="s-new"))
+        assert not isinstance(raised.value, CorruptRepositoryError)
+        shared.rmdir()
+        aside.rename(shared)
         other.save(SessionAsset.new(id="s-new"))
     assert_git_is_content(folder)
 
