@@ -38,6 +38,8 @@ IDS = ("a", "b", "c", "d")
 _MEMORY = Path("/dev/shm")
 #: Where the value that is read may change: the files of people, and what says where the branch is.
 MOVABLE = frozenset({"working", "refs", "packed-refs", "HEAD"})
+#: Where git vouches for nearly every bit.
+OBJECTS = ("objects", "pack", "idx")
 
 
 def open_store(path: Path) -> BlockingSessionStore:
@@ -197,6 +199,10 @@ def examine(path: Path, template: Template, kind: str) -> str:
     if wrong:
         assert is_reported, f"{wrong[0]} is wrong and nobody says so"
         assert kind in MOVABLE, f"{wrong[0]} is wrong, and it is only reported: {report.problems}"
+    if not is_reported and kind in OBJECTS:
+        # The last bits of a compressed stream can be anything: then git, too, has no complaint.
+        said = run_git(path, "fsck", "--full", "--strict", "--no-dangling", "--no-progress")
+        assert said == "", "git finds what we do not"
     return "reported" if is_reported else "harmless"
 
 
@@ -257,7 +263,7 @@ def test_damage_is_reported_or_harmless(template: Template) -> None:
     assert sum(ends.values()) > 140
     # The rest hit what decides nothing: a log's text, padding, a setting.
     assert reported > 100
-    for kind in ("objects", "pack", "idx"):
+    for kind in OBJECTS:
         assert ends[kind, "harmless"] == 0, kind
 
 
@@ -267,5 +273,5 @@ def test_five_thousand_damages(template: Template) -> None:
     ends = run_damages(template, range(10_000, 15_000))
     for (kind, end), count in sorted(ends.items()):
         print(f"{kind:12} {end:9} {count}")
-    for kind in ("objects", "pack", "idx"):
-        assert ends[kind, "harmless"] == 0, kind
+    for kind in OBJECTS:
+        assert ends[kind, "reported"] > 100 * ends[kind, "harmless"], kind

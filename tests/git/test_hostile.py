@@ -120,6 +120,19 @@ def problem_of_form(error: UntrustedContentError) -> str:
     return error.problem.replace("has the entry", "has an entry")
 
 
+@pytest.mark.parametrize("mode", ["100600", "100666", "40755", "0100644", "100664"])
+def test_a_folder_that_nothing_names_is_of_git_s_form_too(receiver: Receiver, mode: str) -> None:
+    sent = Sent()
+    tip = sent.commit(sent.file(PATH, sent.blob()), receiver.tip)
+    odd = sent.tree((mode, b"odd", sent.blob()))
+    if mode == "100664":  # git wrote it once: what stands beside it must not have to go
+        receiver.receive(sent.pack(), tip)
+        assert receiver.repository.kind_of(odd.hex()) == "tree"
+    else:
+        error = refused(receiver, sent.pack(), tip)
+        assert (error.where, error.problem) == (odd.hex(), f"has an entry of mode {mode}")
+
+
 def test_the_error_names_commit_path_and_problem(receiver: Receiver) -> None:
     sent = Sent()
     tip = sent.commit(sent.file(PATH, sent.blob(), mode="120000"), receiver.tip)
@@ -479,6 +492,18 @@ def mutated_object(sent: Sent, tip: bytes, chance: random.Random) -> tuple[bytes
     return changed.pack(), new_tip
 
 
+def modes_in(receiver: Receiver) -> set[bytes]:
+    """Return the modes in all trees of a repository."""
+    listed = run_git(receiver.folder, "cat-file", "--batch-check", "--batch-all-objects")
+    found = [line.split() for line in listed.splitlines()]
+    return {
+        entry.mode
+        for name, kind, _ in found
+        if kind == "tree"
+        for entry in receiver.repository.entries(name)
+    }
+
+
 def mutations(tmp_path: Path, seed: int, count: int) -> None:
     """Each is refused, or lands what git has no complaint about; there is no third way."""
     chance = random.Random(seed)
@@ -501,6 +526,9 @@ def mutations(tmp_path: Path, seed: int, count: int) -> None:
         else:
             landed += 1
             run_git(receiver.folder, "update-ref", f"refs/landed/{landed}", new_tip.hex())
+    # Of one mode that git wrote long ago it warns, and takes it: it may stand beside what is new.
+    run_git(receiver.folder, "config", "fsck.badFilemode", "ignore")
+    assert modes_in(receiver) <= {b"100644", b"100755", b"120000", b"40000", b"100664"}
     assert_git_is_content(receiver.folder)
     assert landed + refusals == count
     assert min(landed, refusals) > count // 50
