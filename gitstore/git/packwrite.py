@@ -82,6 +82,8 @@ class PackWriter:
         self._runtime = runtime
         self._config = config
         self._census = Census(_NONE, 0, 0)
+        #: Bytes of the packs that were counted: the name of a pack says what is in it.
+        self._sizes: dict[str, int] = {}
 
     def census(self) -> Census:
         """Return how many packs there are: listed once, then counted as they are written."""
@@ -141,7 +143,9 @@ class PackWriter:
             else:
                 break
         barrier.add_folder(self._folder)
-        small = written.before.small + (sum(map(len, written.parts)) < SMALL_PACK_BYTES)
+        size = sum(map(len, written.parts))
+        self._sizes[os.path.basename(written.path)] = size
+        small = written.before.small + (size < SMALL_PACK_BYTES)
         stamp = _stamp(self._folder) if is_current else _UNKNOWN
         self._census = Census(stamp, small, written.before.total + 1)
 
@@ -155,22 +159,21 @@ class PackWriter:
     def _count(self) -> Census:
         """Count the packs, but not those that somebody keeps; what goes soon is not one of the small."""
         stamp = _stamp(self._folder)
-        small = total = 0
         gone = replaced.read(self._common)
         try:
-            with os.scandir(self._folder) as found:
-                names = {item.name for item in found}
+            names = set(os.listdir(self._folder))
         except FileNotFoundError:
             names = set[str]()
+        sizes: dict[str, int] = {}
         for name in names:
-            base, suffix = os.path.splitext(name)
-            if suffix == ".pack" and base + ".keep" not in names:
+            base = name.removesuffix(".pack")
+            if base != name and base + ".keep" not in names:
                 # Some may go meanwhile.
                 with suppress(FileNotFoundError):
-                    size = os.stat(os.path.join(self._folder, name)).st_size
-                    small += size < SMALL_PACK_BYTES and base not in gone
-                    total += 1
-        return Census(stamp, small, total)
+                    sizes[base] = self._sizes.get(base) or os.stat(f"{self._folder}/{name}").st_size
+        self._sizes = sizes
+        small = sum(size < SMALL_PACK_BYTES and base not in gone for base, size in sizes.items())
+        return Census(stamp, small, len(sizes))
 
     def _write_files(self, written: Written, barrier: Barrier) -> None:
         pack, index = written.temporary

@@ -259,6 +259,35 @@ def test_a_pack_that_goes_while_they_are_counted_hides_no_other(
     assert total == 2
 
 
+def test_only_packs_that_are_new_are_looked_at(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside maintenance the folder changes all the time, and every second save counts."""
+    packs, other = writer(folder), writer(folder)
+
+    def write(by: PackWriter, text: bytes) -> str:
+        staged = Staged()
+        staged.add("blob", text)
+        path = written(by, staged).path
+        by.release(path)
+        return path + ".pack"
+
+    write(other, b"known")
+    packs.census()
+    write(packs, b"our own")
+    theirs = write(other, b"theirs")
+    stat, looked_at = os.stat, list[str]()
+
+    def watched(path: str) -> os.stat_result:
+        looked_at.append(path)
+        return stat(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", watched)
+        assert packs.census().total == 3
+    assert [path for path in looked_at if path.endswith(".pack")] == [theirs]
+
+
 def test_packs_that_come_while_one_is_written_are_counted(folder: Path) -> None:
     packs, other = writer(folder), writer(folder)
     staged, others = Staged(), Staged()
