@@ -178,6 +178,7 @@ _SYNCING: Final = [
 
 _TREE, _BARE = "working tree", "bare"
 _COLD: Final[dict[str, str | int]] = {"state": COLD, "sessions": 10_000, "place": _TREE}
+_SAVED: Final[dict[str, str | int]] = {"act": "save 1 MB"}
 
 TARGETS: Final = [
     _faster("save, 10,000, working tree: 8 times faster than git as it comes", GIT, 8, place=_TREE),
@@ -236,6 +237,10 @@ TARGETS: Final = [
                   saves=1000),
     _milliseconds("... maintained again 10 saves later: under 0.5 s", "growth: maintenance", 500,
                   saves="10 more after 1000"),
+    Target("open and list, 100,000: peak memory at most 250 MB", Figure("memory", OURS, {"sessions": 100_000}),
+           at_most=250, unit="MB"),
+    Target("save of 1 MB: peak memory at most 16 MB over that before", Figure("memory", OURS, _SAVED),
+           Figure("memory", f"{OURS}, before", _SAVED), meet=_difference, at_most=16, unit="MB"),
     Target("saved as fast as it goes: at most 2,000 loose objects",
            Figure("automatic: most loose objects", OURS, {"saves": 3000}), at_most=2000, unit="objects"),
     Target("... at most 20 packs", Figure("automatic: most packs", OURS, {"saves": 3000}),
