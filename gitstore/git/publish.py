@@ -156,7 +156,7 @@ class Publisher:
         with ExitStack() as undo:
             waiting = self._objects.stage(draft.staged, barrier)
             undo.callback(waiting.discard)
-            changes = [] if tree is None else _replacements(tree, draft, seen, barrier, undo)
+            changes = [] if tree is None else self._replacements(tree, draft, seen, barrier, undo)
             barrier.sync()
             self._objects.place(waiting, barrier)
             locks = held
@@ -188,6 +188,36 @@ class Publisher:
             check_in.keep(self._freeing)
         self._confirm(draft, who)
         return True
+
+    def _replacements(
+        self,
+        tree: WorkingTree,
+        draft: Draft,
+        seen: Mapping[str, WorkingFile | None],
+        barrier: Barrier,
+        undo: ExitStack,
+    ) -> list[Replacement]:
+        """Write the new working files, aside: those that are stored already in the order of the packs."""
+        files = draft.files
+        stored = {
+            file.id
+            for file in files.values()
+            if file is not None and draft.staged.get(file.id) is None
+        }
+        place = {name: number for number, name in enumerate(self._objects.by_place(stored))}
+        changes: dict[str, Replacement] = {}
+        for path in sorted(files, key=lambda path: place.get(_id(files[path]), -1)):
+            file = files[path]
+            if file is not None and file.mode not in _CHECKED_OUT:
+                message = f"{path} is no regular file; nothing was moved. Use `git pull` for it"
+                raise RepositoryError(message, path=tree.root)
+            data = None if file is None else file.read()
+            change = tree.replace(
+                path, data, seen=seen[path], barrier=barrier, is_executable=_is_executable(file)
+            )
+            undo.callback(change.undo)
+            changes[path] = change
+        return [changes[path] for path in files]
 
     def lock(self, tree: WorkingTree | None) -> Locks:
         """Take git's locks of index and branch, to be released."""
@@ -292,26 +322,8 @@ class Publisher:
         return self._refs.head_branch() == self._ref.removeprefix("refs/heads/")
 
 
-def _replacements(
-    tree: WorkingTree,
-    draft: Draft,
-    seen: Mapping[str, WorkingFile | None],
-    barrier: Barrier,
-    undo: ExitStack,
-) -> list[Replacement]:
-    """Write the new working files, aside."""
-    changes: list[Replacement] = []
-    for path, file in draft.files.items():
-        if file is not None and file.mode not in _CHECKED_OUT:
-            message = f"{path} is no regular file; nothing was moved. Use `git pull` for it"
-            raise RepositoryError(message, path=tree.root)
-        data = None if file is None else file.read()
-        change = tree.replace(
-            path, data, seen=seen[path], barrier=barrier, is_executable=_is_executable(file)
-        )
-        undo.callback(change.undo)
-        changes.append(change)
-    return changes
+def _id(file: File | None) -> str:
+    return "" if file is None else file.id
 
 
 def _is_executable(file: File | None) -> bool:

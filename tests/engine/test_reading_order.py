@@ -16,7 +16,7 @@ from gitstore.git.transfer import packscan
 from gitstore.git.transfer.packscan import PackScan
 from gitstore.session.ids import parse_session_id, path_of
 from gitstore.testing.promises import session
-from tests.gitcommand import run_git
+from tests.gitcommand import assert_git_is_content, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,25 +50,40 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_no_base_is_read_again_and_again(
-    packed: Path, monkeypatch: pytest.MonkeyPatch, reader: str
-) -> None:
-    entries: list[int] = []
+@pytest.fixture
+def entries(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What is read from packs from now on, but for commits and trees, which are few; little is kept."""
+    read: list[int] = []
     entry = packread._Pack._entry
 
     def counted(pack: packread._Pack, offset: int) -> tuple[int, int, bytes]:
         found = entry(pack, offset)
-        if found[0] not in (1, 2):  # the few commits and trees are read as they come
-            entries.append(offset)
+        if found[0] not in (1, 2):
+            read.append(offset)
         return found
 
     monkeypatch.setattr(packread._Pack, "_entry", counted)
     monkeypatch.setattr(packread, "_CACHE_BYTES_MAX", 100_000)
+    return read
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_base_is_read_again_and_again(packed: Path, entries: list[int], reader: str) -> None:
     (packed / "gitstore/cache.sqlite").unlink(missing_ok=True)
     with BlockingSessionStore.open(packed) as store:
         assert READERS[reader](store) == SESSIONS
         assert len(entries) < 1.2 * TIMES[reader] * SESSIONS
+
+
+def test_working_files_are_written_in_the_order_of_the_pack(
+    packed: Path, tmp_path: Path, entries: list[int]
+) -> None:
+    with BlockingSessionStore.clone(str(packed), tmp_path / "other") as store:
+        assert len(list(tmp_path.glob("other/sessions/*/*"))) == SESSIONS
+        assert store.exists("s-0")
+    # In this pack some chains lie the other way round.
+    assert len(entries) < 2.5 * SESSIONS
+    assert_git_is_content(tmp_path / "other")
 
 
 def test_what_comes_in_is_checked_in_the_order_of_its_pack(
