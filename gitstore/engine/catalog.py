@@ -152,7 +152,6 @@ class Catalog:
         changed = folder.changed_since(present.folder)
         there = {name: revision for name, revision in changed.items() if revision is not None}
         changes = {**dict.fromkeys(changed), **reading.rows(there)}
-        reading.finish()
         self._cache.store(row for row in reading.fresh.values() if row.problem is None)
         with self._mutex:
             self._present = present.followed_by(folder, changes)
@@ -223,6 +222,8 @@ class _Reading:
             for name in unknown[revision]:
                 row = rows[name] = self._catalog.read(name, revision, self._usual_state)
                 self._add(row)
+        if len(self.fresh) % _PROGRESS_STEP:
+            self._tell()
         return rows
 
     def _known(self, name: SessionId, revision: Revision) -> SessionMeta | None:
@@ -230,11 +231,6 @@ class _Reading:
         if row is not None and row.revision == revision:
             return row
         return self._catalog.known(name, revision)
-
-    def finish(self) -> None:
-        """Say that all is read."""
-        if len(self.fresh) % _PROGRESS_STEP:
-            self._tell()
 
     def _add(self, row: SessionMeta) -> None:
         self.fresh[row.id] = row

@@ -91,6 +91,7 @@ class Index:
 
         Raises:
             CorruptRepositoryError: a file is damaged, or the shared one is missing.
+            OSError: one cannot be read.
             UnsupportedRepositoryError: it is sparse, or of an unknown version.
         """
         index = cls(path)

@@ -296,6 +296,17 @@ def test_progress_is_told_of_what_has_to_be_read(
                 assert told == [(0, 1), (1, 1)]
 
 
+def test_progress_of_a_listing_of_the_past_is_told_to_its_end(
+    store: BlockingSessionStore, tmp_path: Path
+) -> None:
+    run_git(tmp_path, "clone", "-q", "--bare", store.path, "clone")
+    told: list[tuple[int, int | None]] = []
+    with BlockingSessionStore.open(tmp_path / "clone") as copy:
+        rows = copy.list(at="main", progress=lambda at: told.append((at.done, at.total)))
+    assert len(rows) == COUNT
+    assert told == [(0, COUNT), (COUNT, COUNT)]
+
+
 def test_rows_are_kept_on_disk_and_their_damage_is_harmless(store: BlockingSessionStore) -> None:
     rows = store.list()
     file = Path(store.path, ".git/gitstore/cache.sqlite")
